@@ -1,0 +1,52 @@
+"""Dataset: where trials come from. One file per data set."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from sightwave.results import Predictions
+from sightwave.stimuli import Stimuli
+from sightwave.trials import Trials
+
+
+@dataclass(frozen=True)
+class Dataset(ABC):
+    """A data set that a recipe can name.
+
+    Attributes
+    ----------
+    citation, licence : str
+    phantom : bool
+        True when the brain is simulated; then every table says so.
+    """
+
+    citation: ClassVar[str]
+    licence: ClassVar[str]
+    phantom: ClassVar[bool] = False
+
+    @abstractmethod
+    def subjects(self, root: Path | None) -> tuple[str, ...]:
+        """Names of the subjects that are there."""
+
+    @abstractmethod
+    def load(self, root: Path | None, subjects: tuple[str, ...]) -> tuple[Trials, Stimuli]:
+        """Read the trials of ``subjects`` and the stimuli that they saw.
+
+        Raises
+        ------
+        DataError, MissingFile
+            Naming file and field.
+        """
+
+    def left_out(self, root: Path | None) -> dict[str, str]:
+        """Return what `load` leaves out, and why: file -> reason."""
+        return {}
+
+    def ideal(self, predictions: Predictions) -> np.ndarray | None:
+        """Scores that an ideal observer would have given, same shape as ``predictions.scores``; None when unknown."""
+        return None

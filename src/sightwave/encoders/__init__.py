@@ -1,0 +1,1 @@
+"""Encoders: EEG -> features, one file each."""

@@ -1,0 +1,1 @@
+"""Losses: functions hold the math, classes the names."""

@@ -1,0 +1,284 @@
+"""Splits: Trials -> folds of train, val and a sealed test part. What may not be shared is the audit's business."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from sightwave.errors import DataError, RecipeError, SealError
+from sightwave.trials import Applied, Trials
+
+Mask = np.ndarray
+
+
+class Sealed:
+    """Test trials that nobody has looked at.
+
+    Their `events` may be read, because the audit needs them; their EEG is reached only through
+    `judge.sealed.open_test`, which writes each opening down.
+    """
+
+    def __init__(self, trials: Trials):
+        self._trials = trials
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    @property
+    def events(self) -> pd.DataFrame:
+        """Events of the test trials."""
+        return self._trials.events
+
+    @property
+    def history(self) -> tuple[Applied, ...]:
+        """Steps that were applied before the split."""
+        return self._trials.history
+
+    @property
+    def eeg(self) -> np.ndarray:
+        """Refuse: raises `SealError`."""
+        raise SealError("The test trials are sealed. Open them with judge.sealed.open_test, which writes it down.")
+
+    def break_seal(self, witness: Callable[[Trials], None]) -> Trials:
+        """Return the trials after ``witness`` has written it down; for `judge.sealed` alone."""
+        witness(self._trials)
+        return self._trials
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One fold: what is trained on, what may choose the epoch, and what is sealed.
+
+    Parameters
+    ----------
+    name : str
+        Says which fold this is: ``"sub-01 run-03"``.
+    train, val : Trials
+        `val` may be empty.
+    test : Sealed
+    """
+
+    name: str
+    train: Trials
+    val: Trials
+    test: Sealed
+
+    def map(self, step: Callable[[Trials], Trials]) -> Split:
+        """Apply a fitted step to train and val; the sealed part waits until it is opened."""
+        return replace(self, train=step(self.train), val=step(self.val) if len(self.val) else self.val)
+
+
+@dataclass(frozen=True)
+class Splitter(ABC):
+    """Trials -> folds. ``holds_out`` names the columns whose values must never be on both sides."""
+
+    holds_out: ClassVar[tuple[str, ...]] = ("trial",)
+
+    def choose(self, trials: Trials) -> Splitter:
+        """Return the splitter that fits these trials: this one."""
+        return self
+
+    @abstractmethod
+    def parts(self, trials: Trials) -> Iterator[tuple[str, Mask, Mask, Mask]]:
+        """Yield name and boolean masks of train, val and test, one tuple per fold."""
+
+    def __call__(self, trials: Trials) -> list[Split]:
+        """Split; an empty train or test part is a `RecipeError` that says which."""
+        folds = []
+        for name, train, val, test in self.parts(trials):
+            for part, mask in (("train", train), ("test", test)):
+                if not mask.any():
+                    raise RecipeError(
+                        f"{type(self).__name__}: the {part} part of fold {name!r} is empty. {_counts(trials)}"
+                    )
+            folds.append(Split(name, trials[train], trials[val], Sealed(trials[test])))
+        if not folds:
+            raise RecipeError(f"{type(self).__name__} yields no fold. {_counts(trials)}")
+        return folds
+
+
+def _counts(trials: Trials) -> str:
+    return (
+        "There are "
+        + ", ".join(f"{trials.events[c].nunique()} {c}s" for c in ("subject", "session", "run", "stimulus"))
+        + "."
+    )
+
+
+def _by_subject(trials: Trials, joint: bool) -> Iterator[tuple[str, Mask]]:
+    subjects = trials.events["subject"].to_numpy()
+    if joint:
+        yield "all subjects", np.ones(len(trials), bool)
+    else:
+        for s in pd.unique(subjects):
+            yield f"sub-{s}", subjects == s
+
+
+def _isin(trials: Trials, column: str, values: object) -> Mask:
+    return trials.events[column].isin(values).to_numpy()  # type: ignore[arg-type]
+
+
+def _share(values: np.ndarray, shares: tuple[float, ...], seed: int) -> list[np.ndarray]:
+    """Disjoint random parts of unique values, one per share; the rest comes last."""
+    values = np.array(sorted(set(values)))
+    order, start, parts = np.random.default_rng(seed).permutation(len(values)), 0, []
+    for share in shares:
+        n = max(1, round(share * len(values))) if share else 0
+        parts.append(values[order[start : start + n]])
+        start += n
+    return [*parts, values[order[start:]]]
+
+
+@dataclass(frozen=True)
+class ByStimulus(Splitter):
+    """Hold out whole stimuli: none of the test pictures was seen in training.
+
+    Parameters
+    ----------
+    test, val : float
+        Shares of the stimuli, drawn within each label so that every label is in every part.
+    joint : bool
+        Train all subjects together; otherwise each subject alone.
+    """
+
+    test: float = 0.2
+    val: float = 0.1
+    seed: int = 0
+    joint: bool = False
+    holds_out: ClassVar[tuple[str, ...]] = ("trial", "stimulus")
+
+    def parts(self, trials: Trials) -> Iterator[tuple[str, Mask, Mask, Mask]]:
+        """Yield one fold per subject, or one in all."""
+        chosen: tuple[list[str], list[str]] = ([], [])
+        for i, (_, rows) in enumerate(trials.events.groupby("label")):
+            for part, ids in zip(
+                chosen, _share(rows["stimulus"].to_numpy(), (self.test, self.val), self.seed + i), strict=False
+            ):
+                part.extend(ids)
+        test, val = (_isin(trials, "stimulus", ids) for ids in chosen)
+        for name, mine in _by_subject(trials, self.joint):
+            yield name, mine & ~test & ~val, mine & val, mine & test
+
+
+@dataclass(frozen=True)
+class Published(Splitter):
+    """The split that the data set's authors published, in the events' column `part`."""
+
+    val: float = 0.0
+    seed: int = 0
+    joint: bool = False
+    holds_out: ClassVar[tuple[str, ...]] = ("trial", "stimulus")
+
+    def parts(self, trials: Trials) -> Iterator[tuple[str, Mask, Mask, Mask]]:
+        """Yield one fold per subject, or one in all; ``val`` takes a share of the training stimuli."""
+        if "part" not in trials.events:
+            raise DataError("Published: the events have no column 'part'. Use ByStimulus, BySession or LeaveOneRunOut.")
+        train, val, test = (_isin(trials, "part", [p]) for p in ("train", "val", "test"))
+        if self.val and not val.any():
+            ids = _share(trials.events["stimulus"].to_numpy()[train], (self.val,), self.seed)[0]
+            val = train & _isin(trials, "stimulus", ids)
+        for name, mine in _by_subject(trials, self.joint):
+            yield name, mine & train & ~val, mine & val, mine & test
+
+
+@dataclass(frozen=True)
+class BySession(Splitter):
+    """Hold out whole sessions, by name: ``BySession(val=("4",), test=("5",))``."""
+
+    test: tuple[str, ...]
+    val: tuple[str, ...] = ()
+    joint: bool = False
+    holds_out: ClassVar[tuple[str, ...]] = ("trial", "session")
+
+    def parts(self, trials: Trials) -> Iterator[tuple[str, Mask, Mask, Mask]]:
+        """Yield one fold per subject, or one in all."""
+        test, val = _isin(trials, "session", self.test), _isin(trials, "session", self.val)
+        for name, mine in _by_subject(trials, self.joint):
+            yield name, mine & ~test & ~val, mine & val, mine & test
+
+
+@dataclass(frozen=True)
+class LeaveOneRunOut(Splitter):
+    """Within each subject, test on one run and train on the others, each run in turn.
+
+    A subject with a single run is left out; `run` counts within `session`.
+    """
+
+    holds_out: ClassVar[tuple[str, ...]] = ("trial", "run")
+
+    def parts(self, trials: Trials) -> Iterator[tuple[str, Mask, Mask, Mask]]:
+        """Yield one fold per run of each subject with at least two."""
+        none = np.zeros(len(trials), bool)
+        for name, mine in _by_subject(trials, False):
+            runs = trials.events["session"] + "/" + trials.events["run"]
+            for run in pd.unique(runs[mine]) if runs[mine].nunique() > 1 else []:
+                test = mine & (runs == run).to_numpy()
+                yield f"{name} run-{run}", mine & ~test, none, test
+
+
+@dataclass(frozen=True)
+class LeaveOneSubjectOut(Splitter):
+    """Test on one subject and train on all others, each subject in turn.
+
+    Parameters
+    ----------
+    stimuli_too : float
+        Share of stimuli that are also held out: they leave training, and the test part keeps only them.
+        0 leaves the stimuli shared, which the audit reports.
+    """
+
+    stimuli_too: float = 0.0
+    seed: int = 0
+    holds_out: ClassVar[tuple[str, ...]] = ("trial", "subject")
+
+    def parts(self, trials: Trials) -> Iterator[tuple[str, Mask, Mask, Mask]]:
+        """Yield one fold per subject."""
+        none, subjects = np.zeros(len(trials), bool), trials.events["subject"].to_numpy()
+        ids = _share(trials.events["stimulus"].to_numpy(), (self.stimuli_too,), self.seed)[0]
+        held = _isin(trials, "stimulus", ids) if self.stimuli_too else ~none
+        for s in pd.unique(subjects):
+            train = (subjects != s) & ~held if self.stimuli_too else subjects != s
+            yield f"sub-{s}", train, none, (subjects == s) & held
+
+
+@dataclass(frozen=True)
+class Shuffled(Splitter):
+    """Draw single trials at random, whatever they share: the habit that block designs turn into 90 %.
+
+    It exists to show what the audit catches.
+    """
+
+    test: float = 0.2
+    seed: int = 0
+
+    def parts(self, trials: Trials) -> Iterator[tuple[str, Mask, Mask, Mask]]:
+        """Yield one fold per subject."""
+        none = np.zeros(len(trials), bool)
+        test = np.random.default_rng(self.seed).random(len(trials)) < self.test
+        for name, mine in _by_subject(trials, False):
+            yield name, mine & ~test, none, mine & test
+
+
+@dataclass(frozen=True)
+class AsRecorded(Splitter):
+    """The strictest split that a recording allows, for data that come without a protocol.
+
+    The published parts when the events have a column `part`; else leave one run out when every subject has at least
+    two runs; else whole stimuli are held out.
+    """
+
+    def choose(self, trials: Trials) -> Splitter:
+        """Return the splitter that is used; the result's record names it."""
+        if "part" in trials.events:
+            return Published()
+        runs = (trials.events["session"] + "/" + trials.events["run"]).groupby(trials.events["subject"]).nunique()
+        return LeaveOneRunOut() if (runs > 1).all() else ByStimulus(val=0.0)
+
+    def parts(self, trials: Trials) -> Iterator[tuple[str, Mask, Mask, Mask]]:
+        """Yield the folds of the chosen splitter."""
+        yield from self.choose(trials).parts(trials)

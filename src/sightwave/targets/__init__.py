@@ -1,0 +1,1 @@
+"""Targets: what the EEG is aligned to, one file per kind."""

@@ -1,0 +1,37 @@
+"""Target: what the EEG is aligned to. Stimuli -> Embeddings. One file per kind of target."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from sightwave.embeddings import Embeddings
+from sightwave.stimuli import Stimuli
+
+
+@dataclass(frozen=True)
+class Target(ABC):
+    """A space, and how to put stimuli into it."""
+
+    @property
+    @abstractmethod
+    def space(self) -> str:
+        """The name of the space, e.g. ``"clip-image/tiny_clip"``."""
+
+    @abstractmethod
+    def embed(self, stimuli: Stimuli, train: Collection[str]) -> Embeddings:
+        """Embed every stimulus, in the order of ``stimuli.ids``.
+
+        Only the stimuli in ``train`` may be used to fit anything (k-means, a linear teacher).
+        """
+
+    def tower(self, stimuli: Stimuli, train: Collection[str]) -> nn.Module:
+        """Map rows of ``stimuli.ids``, (B,), to embeddings, (B, D), during training.
+
+        Here a frozen lookup table. Override it to tune the tower itself (LoRA, adapters).
+        """
+        return nn.Embedding.from_pretrained(torch.from_numpy(self.embed(stimuli, train).vectors))
