@@ -1,0 +1,179 @@
+"""InfoNCE, with every temperature and normalisation habit of the field as an option.
+
+Shape suffixes: B batch, D embedding.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sightwave.errors import RecipeError, ShapeError, one_of
+from sightwave.losses.base import Batch, Loss
+
+LEARNT = {"exp": True, "softplus": True, "raw": True, "fixed": False, "one": False}
+NORMALISED = {"both": (True, True), "target": (False, True), "none": (False, False)}
+
+
+def info_nce(
+    eeg_BD: Tensor, target_BD: Tensor, *, scale: Tensor | float, normalise_eeg: bool = True,
+    normalise_target: bool = True, symmetric: bool = True, positives: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    r"""Contrast each trial's own target with the targets of the other trials of the batch.
+
+    .. math:: s_{ij} = s \, e_i^\top v_j, \quad
+              \mathcal{L}_{\rightarrow} = -\frac{1}{B} \sum_i \log \frac{e^{s_{ii}}}{\sum_{j \in N_i} e^{s_{ij}}}, \quad
+              \mathcal{L} = \tfrac{1}{2} \left( \mathcal{L}_{\rightarrow}(s) + \mathcal{L}_{\rightarrow}(s^\top) \right)
+
+    where :math:`N_i` is the whole batch, or, with ``positives``, row i and all rows of another group.
+
+    Parameters
+    ----------
+    eeg_BD, target_BD : Tensor, shape (B, D)
+        Decoded and true embeddings, :math:`e` and :math:`v`.
+    scale : Tensor or float
+        The logit scale :math:`s`, that is one over the temperature.
+    normalise_eeg, normalise_target : bool
+        Whether each side is brought to unit length here.
+    symmetric : bool
+        False keeps only :math:`\mathcal{L}_{\rightarrow}`, which picks the target for the trial.
+    positives : Tensor or None, shape (B,)
+        Group of each row, e.g. its stimulus; rows of one group are not each other's negatives.
+
+    Returns
+    -------
+    Tensor
+        A scalar, at least float32 whatever the autocast.
+
+    Raises
+    ------
+    ShapeError
+        If the two embeddings, or the groups, disagree in shape.
+
+    References
+    ----------
+    Oord et al. 2018, https://arxiv.org/abs/1807.03748; symmetric as in CLIP, Radford et al. 2021,
+    https://arxiv.org/abs/2103.00020.
+
+    >>> eye = torch.eye(4)
+    >>> round(info_nce(eye, eye, scale=100.0).item(), 4)
+    0.0
+    >>> round(info_nce(eye, eye, scale=0.0).item(), 4)  # log 4
+    1.3863
+    """
+    if eeg_BD.ndim != 2 or eeg_BD.shape != target_BD.shape:
+        raise ShapeError(
+            f"InfoNCE compares embeddings of one shape (B, D), got EEG {tuple(eeg_BD.shape)} and target "
+            f"{tuple(target_BD.shape)}."
+        )
+    if positives is not None and positives.shape != eeg_BD.shape[:1]:
+        raise ShapeError(f"positives must be ({len(eeg_BD)},), one group per row, got {tuple(positives.shape)}.")
+    # bfloat16 logits near 100 are 0.5 apart, so the loss leaves autocast
+    with torch.autocast(eeg_BD.device.type, enabled=False):
+        e_BD, v_BD = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (eeg_BD, target_BD))
+        e_BD = F.normalize(e_BD, dim=1) if normalise_eeg else e_BD
+        v_BD = F.normalize(v_BD, dim=1) if normalise_target else v_BD
+        s_BB = scale * (e_BD @ v_BD.T)
+        own_B = torch.arange(len(s_BB), device=s_BB.device)
+        if positives is not None:
+            twin_BB = (positives[:, None] == positives) & (own_B[:, None] != own_B)
+            s_BB = s_BB.masked_fill(twin_BB, -math.inf)
+        forth = F.cross_entropy(s_BB, own_B)
+        return (forth + F.cross_entropy(s_BB.T, own_B)) / 2 if symmetric else forth
+
+
+class InfoNCE(Loss):
+    r"""`info_nce` on one space.
+
+    "Temperature 0.07" in a paper may mean any of these. With :math:`p = \ln(1/0.07) = 2.659`:
+
+    ============================ ===================================== ============ ====================================
+    habit                        options                               logit scale  systems
+    ============================ ===================================== ============ ====================================
+    CLIP                         ``scale="exp"``                       14.29 learnt CLIP, Brain-HIVE
+    CLIP, warmer                 ``scale="exp", temperature=0.1353``   7.39 learnt  LoRA-CLIP joint alignment
+    declared but not optimised   ``scale="fixed"``                     14.29        NICE
+    exp forgotten                ``scale="raw", normalise="target"``   2.659 learnt ATM
+    softplus for exp             ``scale="softplus",``                 2.727 learnt UBP
+                                 ``normalise="target"``
+    the same, held               ``... learn=False``                   2.727        NeuroBridge, SAMGA
+    none                         ``scale="one", normalise="target"``   1            Liu et al. 2026, blur with EVNet
+    ============================ ===================================== ============ ====================================
+
+    Where the EEG is not normalised, its length takes the part of the temperature.
+
+    Parameters
+    ----------
+    space : str
+        Space of the targets, and of the EEG's head.
+    weight : float
+        Factor in the sum of losses.
+    scale : {"exp", "softplus", "raw", "fixed", "one"}
+        How the logit scale comes from :math:`p`: :math:`e^p`, :math:`\ln(1 + e^p)`, :math:`p`, :math:`e^p` held, or 1.
+    temperature : float
+        Start of :math:`p = \ln(1/\mathrm{temperature})`; without meaning for "one".
+    learn : bool or None
+        Whether :math:`p` is trained; None trains the first three.
+    max_scale : float
+        Upper limit of "exp": :math:`p` is cut back in place before it is used, as CLIP does after each step.
+    normalise : {"both", "target", "none"}
+        What is brought to unit length in training. Retrieval is by cosine whatever stands here.
+    symmetric : bool
+        Average with the direction target -> EEG.
+    positives : {None, "stimulus"}
+        "stimulus": trials of the same stimulus are not each other's negatives. Needed once trials are not averaged.
+
+    Raises
+    ------
+    UnknownName, RecipeError
+        For an option that is not in the table, or a fixed scale that should be learnt.
+
+    >>> round(InfoNCE(space="clip", scale="softplus").logit_scale().item(), 3)
+    2.727
+    """
+
+    def __init__(
+        self, *, space: str, weight: float = 1.0, scale: str = "exp", temperature: float = 0.07,
+        learn: bool | None = None, max_scale: float = 100.0, normalise: str = "both", symmetric: bool = True,
+        positives: str | None = None,
+    ):  # fmt: skip
+        super().__init__()
+        if scale not in LEARNT:
+            raise one_of("scale of InfoNCE", scale, LEARNT)
+        if normalise not in NORMALISED:
+            raise one_of("normalisation of InfoNCE", normalise, NORMALISED)
+        if positives not in (None, "stimulus"):
+            raise one_of("kind of positives of InfoNCE", positives, ["stimulus"])
+        if learn and not LEARNT[scale]:
+            raise RecipeError(f"InfoNCE(scale={scale!r}) has nothing to learn. Say scale='exp', or leave learn out.")
+        if temperature <= 0 or max_scale <= 0:
+            raise RecipeError(f"InfoNCE needs positive numbers: temperature={temperature}, max_scale={max_scale}.")
+        self.heads, self.weight = (space,), weight
+        self.scale, self.symmetric, self.positives = scale, symmetric, positives
+        self.normalise_eeg, self.normalise_target = NORMALISED[normalise]
+        self.log_max = math.log(max_scale)
+        p = torch.tensor(0.0 if scale == "one" else -math.log(temperature))
+        self.p = nn.Parameter(p, requires_grad=LEARNT[scale] if learn is None else learn)
+
+    def logit_scale(self) -> Tensor:
+        """Return the logit scale, a scalar."""
+        if self.scale == "softplus":
+            return F.softplus(self.p)
+        if self.scale == "raw":
+            return self.p
+        if self.scale == "exp":
+            with torch.no_grad():
+                self.p.clamp_(max=self.log_max)
+        return self.p.exp()
+
+    def forward(self, z: dict[str, Tensor], batch: Batch) -> Tensor:
+        """Return a scalar."""
+        (space,) = self.heads
+        return info_nce(
+            z[space], batch.targets[space], scale=self.logit_scale(), symmetric=self.symmetric,
+            normalise_eeg=self.normalise_eeg, normalise_target=self.normalise_target,
+            positives=None if self.positives is None else batch.stimulus,
+        )  # fmt: skip

@@ -1,0 +1,6 @@
+"""Training: stages of gradient descent or of closed-form solving, one loop, resumable at any moment."""
+
+from sightwave.train.loop import decode, fit
+from sightwave.train.stages import Solve, Stage, TrialSet
+
+__all__ = ["Solve", "Stage", "TrialSet", "decode", "fit"]

@@ -1,0 +1,254 @@
+"""fit: the one training loop, over stages.
+
+The order of trials and every random draw of an epoch are functions of (seed, stage, epoch), never of an iterator's
+state: so a run that was killed and resumed ends with the same bits. The validation part alone may choose an epoch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sightwave.align import Aligner
+from sightwave.errors import RecipeError, SightwaveError
+from sightwave.losses.base import Batch
+from sightwave.train import checkpoint as ckpt
+from sightwave.train.solve import solve
+from sightwave.train.stages import Solve, Stage, TrialSet
+
+Progress = Callable[[int, int], None]
+SAVE_EVERY_S = 10.0
+
+
+def fit(
+    aligner: Aligner,
+    stages: Sequence[Stage | Solve],
+    data: TrialSet,
+    towers: Mapping[str, nn.Module],
+    *,
+    seed: int = 0,
+    val: TrialSet | None = None,
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    identity: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, list[float]]:
+    """Train in place, stage after stage.
+
+    Parameters
+    ----------
+    aligner : Aligner
+    stages : sequence of Stage or Solve
+    data, val : TrialSet
+        What is trained on; what may choose the epoch.
+    towers : mapping of str to Module
+        Space -> module from stimulus rows (B,) to embeddings (B, D): a lookup table when the target is frozen, the
+        tower itself when it is tuned.
+    seed : int
+    device : str
+        As torch names it.
+    checkpoint : Path or None
+        Written at least every ten seconds, at the end of an epoch; with ``resume`` the training goes on from it.
+    identity : mapping
+        Plain JSON that must be equal for a checkpoint to be continued.
+    progress : callable
+        Called as ``progress(epochs done, epochs)`` of the stage.
+
+    Returns
+    -------
+    dict of str to list of float
+        ``"loss"`` and ``"val"`` per epoch; ``"val"`` is empty without a validation part.
+
+    Raises
+    ------
+    RecipeError
+        If ``keep="best"`` is asked without a validation part.
+    ResumeError
+        If the checkpoint belongs to another run.
+    SightwaveError
+        If the loss is not finite: training stops at once.
+    """
+    learning = nn.ModuleDict({"aligner": aligner, "towers": nn.ModuleList(towers.values())}).to(device)
+    who = {**(identity or {}), "seed": seed, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    saved = ckpt.read(checkpoint, who) if checkpoint and resume else None
+    history: dict[str, list[float]] = saved[1]["history"] if saved else {"loss": [], "val": []}
+    first = saved[1]["stage"] if saved else 0
+    if saved and not saved[1]["epoch"]:  # killed between two stages, or after the last
+        learning.load_state_dict(ckpt.part(saved[0], "module"))
+    for i, stage in enumerate(stages):
+        if i < first:
+            continue
+        if isinstance(stage, Solve):
+            solve(aligner, stage, data, towers)
+            learning.to(device)
+        else:
+            mine = saved if saved and i == first and saved[1]["epoch"] else None
+
+            def keep(
+                epoch: int, module: nn.Module, optimiser: Any, kept: Mapping[str, Tensor], best: float, i: int = i
+            ) -> None:
+                state = {"identity": who, "history": history, "stage": i, "epoch": epoch, "best": best}
+                if checkpoint:
+                    ckpt.save(checkpoint, module, optimiser, kept, state)
+
+            _descend(
+                learning,
+                stage,
+                data,
+                towers,
+                seed=(seed, i),
+                val=val,
+                device=device,
+                history=history,
+                saved=mine,
+                save=keep,
+                progress=progress,
+            )
+        if checkpoint:
+            done = {"identity": who, "history": history, "stage": i + 1, "epoch": 0, "best": None}
+            ckpt.save(checkpoint, learning, None, {}, done)
+    return history
+
+
+def _descend(
+    learning: nn.ModuleDict,
+    stage: Stage,
+    data: TrialSet,
+    towers: Mapping[str, nn.Module],
+    *,
+    seed: tuple[int, int],
+    val: TrialSet | None,
+    device: str,
+    history: dict[str, list[float]],
+    saved: Any,
+    save: Callable[..., None],
+    progress: Progress | None,
+) -> None:
+    """One stage of gradient descent."""
+    aligner = learning["aligner"]
+    has_val = val is not None and len(val) > 1
+    if stage.keep == "best" and not has_val:
+        raise RecipeError("Stage(keep='best') needs a validation part. Give the split a val share, or keep='last'.")
+    for name in stage.freeze:
+        if name not in dict(aligner.named_children()):
+            raise RecipeError(f"Stage.freeze: the aligner has no part {name!r}; it has encoder and heads.")
+    for name, child in aligner.named_children():
+        child.requires_grad_(name not in stage.freeze)
+    losses = nn.ModuleList(make() for make in stage.losses).to(device)
+    whole = nn.ModuleDict({**learning, "losses": losses})
+    params = [p for p in whole.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(params, lr=stage.lr, weight_decay=stage.weight_decay, fused=True)
+    start, best, kept = 0, math.inf, {}
+    if saved:
+        arrays, state = saved
+        whole.load_state_dict(ckpt.part(arrays, "module"))
+        ckpt.restore_optimiser(optimiser, arrays)
+        kept, start = ckpt.part(arrays, "kept"), state["epoch"]
+        best = math.inf if state["best"] is None else state["best"]
+    since, waited = time.monotonic(), 0
+    val_losses = history["val"][len(history["val"]) - start :] if start else []
+    for epoch in range(start, stage.epochs):
+        if stage.patience is not None and stage.keep == "best" and val_losses:
+            waited = len(val_losses) - 1 - int(np.argmin(val_losses))
+            if waited >= stage.patience:
+                break
+        if stage.schedule == "cosine":
+            share = epoch / max(stage.epochs - 1, 1)
+            optimiser.param_groups[0]["lr"] = stage.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+        history["loss"].append(_epoch(whole, stage, data, towers, optimiser, (*seed, epoch), device))
+        if not math.isfinite(history["loss"][-1]):
+            raise SightwaveError(
+                f"The loss is {history['loss'][-1]} in epoch {epoch + 1}. "
+                "Lower Stage.lr, or check the EEG's unit and scale."
+            )
+        if has_val:
+            assert val is not None
+            val_losses.append(_evaluate(whole, stage, val, towers, device))
+            history["val"].append(val_losses[-1])
+        if stage.keep == "best" and val_losses[-1] < best:
+            best, kept = val_losses[-1], {k: v.detach().clone() for k, v in whole.state_dict().items()}
+        if progress:
+            progress(epoch + 1, stage.epochs)
+        if time.monotonic() - since > SAVE_EVERY_S:
+            save(epoch + 1, whole, optimiser, kept, best if math.isfinite(best) else None)
+            since = time.monotonic()
+    if stage.keep == "best":
+        whole.load_state_dict(kept)
+
+
+def _forward(
+    whole: nn.ModuleDict, stage: Stage, data: TrialSet, towers: Mapping[str, nn.Module], rows: Tensor, device: str
+) -> Tensor:
+    eeg_BCT, subject_B, stimulus_B = data.batch(rows, device)
+    with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=stage.precision == "bfloat16"):
+        targets = {space: tower(stimulus_B) for space, tower in towers.items()}
+        z = whole["aligner"](eeg_BCT, subject_B)
+    z = {k: v.float() for k, v in z.items()}
+    batch = Batch(eeg_BCT, subject_B, stimulus_B, targets)
+    terms = [loss.weight * loss(z, batch) for loss in whole["losses"].children()]
+    return torch.stack(terms).sum()
+
+
+def _epoch(
+    whole: nn.ModuleDict,
+    stage: Stage,
+    data: TrialSet,
+    towers: Mapping[str, nn.Module],
+    optimiser: torch.optim.Optimizer,
+    seed: tuple[int, int, int],
+    device: str,
+) -> float:
+    """One pass over the trials; returns the mean loss."""
+    whole.train()
+    number = int(np.random.SeedSequence(seed).generate_state(1)[0])
+    losses, order = [], torch.randperm(len(data), generator=torch.Generator().manual_seed(number))
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(number)
+        for rows in order.split(stage.batch_size):
+            if len(rows) < 2:
+                continue
+            total = _forward(whole, stage, data, towers, rows, device)
+            optimiser.zero_grad(set_to_none=True)
+            total.backward()
+            optimiser.step()
+            losses.append(total.detach())
+    return float(torch.stack(losses).mean()) if losses else math.nan
+
+
+@torch.no_grad()
+def _evaluate(
+    whole: nn.ModuleDict, stage: Stage, data: TrialSet, towers: Mapping[str, nn.Module], device: str
+) -> float:
+    """Mean loss on trials that are not trained on, weighted by trials."""
+    whole.eval()
+    parts = [rows for rows in torch.arange(len(data)).split(stage.batch_size) if len(rows) > 1]
+    losses = torch.stack([_forward(whole, stage, data, towers, rows, device) for rows in parts])
+    counts = torch.tensor([float(len(rows)) for rows in parts], device=losses.device)
+    return float((losses * counts).sum() / counts.sum())
+
+
+@torch.no_grad()
+def decode(aligner: Aligner, data: TrialSet, *, device: str = "cpu", batch_size: int = 512) -> dict[str, np.ndarray]:
+    """Decode trials into every space of the aligner.
+
+    Parameters
+    ----------
+    aligner : Aligner
+    data : TrialSet
+
+    Returns
+    -------
+    dict of str to ndarray, shape (n_trials, D), float32
+        Space -> embeddings; ``"features"`` holds the encoder's own output.
+    """
+    aligner.to(device).eval()
+    parts = [aligner(*data.batch(rows, device)[:2]) for rows in torch.arange(len(data)).split(batch_size)]
+    return {s: torch.cat([p[s] for p in parts]).float().cpu().numpy() for s in ("features", *aligner.spaces)}

@@ -1,0 +1,133 @@
+"""What a stretch of training is: gradient descent on some losses, or heads solved in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sightwave.errors import RecipeError
+from sightwave.losses.base import Loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stretch of gradient descent with one objective.
+
+    Parameters
+    ----------
+    losses : tuple of callable
+        Classes or partials of `Loss`; each is built once, at the start of the stage.
+    epochs, batch_size : int
+        A last batch of fewer than two trials is dropped, because contrast and batch norm need two.
+    lr, weight_decay : float
+        Of AdamW.
+    schedule : {"constant", "cosine"}
+        Learning rate over the stage; cosine ends at a hundredth.
+    freeze : tuple of str
+        Parts of the aligner that stand still, by attribute name (``"encoder"``, ``"heads"``).
+    keep : {"last", "best"}
+        Which epoch's weights leave the stage; ``"best"`` is the lowest loss on the validation part, never on test.
+    patience : int or None
+        With ``keep="best"``: stop after so many epochs without a better validation loss.
+    precision : {"float32", "bfloat16"}
+        ``"bfloat16"`` computes the forward pass under autocast; weights stay float32.
+    """
+
+    losses: tuple[Callable[[], Loss], ...]
+    epochs: int = 40
+    batch_size: int = 256
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    schedule: str = "constant"
+    freeze: tuple[str, ...] = ()
+    keep: str = "last"
+    patience: int | None = None
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        options = {"keep": ("last", "best"), "schedule": ("constant", "cosine"), "precision": ("float32", "bfloat16")}
+        for field, known in options.items():
+            if getattr(self, field) not in known:
+                raise RecipeError(f"Stage.{field} must be one of {known}, got {getattr(self, field)!r}.")
+        if self.epochs < 1 or self.batch_size < 2:
+            raise RecipeError(f"Stage needs epochs >= 1 and batch_size >= 2, got {self.epochs} and {self.batch_size}.")
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """Spaces that the losses ask for."""
+        return tuple(dict.fromkeys(s for make in self.losses for s in make().heads))
+
+    @property
+    def selection(self) -> str:
+        """How the epoch is chosen, in words."""
+        if self.keep == "last":
+            return f"fixed: the last of {self.epochs} epochs"
+        return f"lowest validation loss within {self.epochs} epochs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solve:
+    """Heads solved in closed form on the encoder's features: the linear baselines.
+
+    The encoder's own `solve` is called first, for encoders that learn without gradients. Features are standardised
+    over the training trials, and the scaling is folded into the head's weights.
+
+    Parameters
+    ----------
+    spaces : tuple of str
+        Whose heads to solve.
+    readout : {"ridge", "logistic"}
+        Ridge regression to the embeddings, its penalty chosen by leave-one-out on the training trials; or
+        multinomial logistic regression, for the space ``"label"``.
+    alphas : tuple of float
+        Ridge penalties tried, in units of the mean eigenvalue of the features' covariance.
+    C : float
+        Inverse penalty of the logistic regression, as scikit-learn's.
+    """
+
+    spaces: tuple[str, ...]
+    readout: str = "ridge"
+    alphas: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+    C: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.readout not in ("ridge", "logistic"):
+            raise RecipeError(f"Solve.readout must be 'ridge' or 'logistic', got {self.readout!r}.")
+
+    @property
+    def selection(self) -> str:
+        """How the fit is chosen, in words."""
+        return (
+            "closed form, penalty by leave-one-out on train"
+            if self.readout == "ridge"
+            else "closed form, fixed penalty"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TrialSet:
+    """Trials as the loop reads them.
+
+    Parameters
+    ----------
+    eeg : ndarray, shape (n_trials, n_channels, n_times)
+        May be a memory map; batches are copied out of it.
+    subject, stimulus : Tensor, shape (n_trials,), int64
+        Index of the subject; row in `Stimuli.ids`.
+    """
+
+    eeg: np.ndarray
+    subject: Tensor
+    stimulus: Tensor
+
+    def __len__(self) -> int:
+        return len(self.eeg)
+
+    def batch(self, rows: Tensor, device: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Return EEG (B, C, T) float32, subject (B,) and stimulus (B,) of some trials on a device."""
+        eeg = torch.from_numpy(np.asarray(self.eeg[rows.numpy()], np.float32))
+        return eeg.to(device), self.subject[rows].to(device), self.stimulus[rows].to(device)
