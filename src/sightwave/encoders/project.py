@@ -70,7 +70,22 @@ class EEGProject(Encoder):
 
 
 def check_shape(encoder: Encoder, eeg_BCT: Tensor, shape: tuple[int, int]) -> None:
-    """Raise `ShapeError` unless trials have the ``(n_channels, n_times)`` that the encoder was built for."""
+    """Refuse trials of another shape than the one that an encoder was built for.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Named in the message.
+    eeg_BCT : Tensor, shape (B, C, T)
+        Trials.
+    shape : tuple of int
+        ``(n_channels, n_times)`` of the encoder.
+
+    Raises
+    ------
+    ShapeError
+        If they differ.
+    """
     if eeg_BCT.ndim != 3 or eeg_BCT.shape[1:] != shape:
         raise ShapeError(
             f"{type(encoder).__name__} was built for trials of (n_channels, n_times) = {shape}, "

@@ -1,0 +1,348 @@
+"""CLIP's image and text embeddings as targets, from any transformers folder or hub name; cached by content.
+
+The weights are looked for in a local folder, then in the hub's cache, and only then downloaded. Nothing is fitted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from functools import lru_cache
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sightwave import files
+from sightwave.cache import cached
+from sightwave.embeddings import Embeddings
+from sightwave.errors import DataError, ModelMissing, RecipeError
+from sightwave.stimuli import Stimuli
+from sightwave.targets.base import Target
+
+View = Callable[[np.ndarray], np.ndarray]
+"""Picture -> picture, both (height, width, 3) uint8: a frozen dataclass with ``__call__``, so that it has a name."""
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+NEEDED = {
+    "image": (("config.json",), WEIGHTS, ("preprocessor_config.json", "processor_config.json")),
+    "text": (("config.json",), WEIGHTS, ("tokenizer.json", "vocab.json")),
+}
+CONNECT_S = 5.0
+"""How long the hub may take to answer, in seconds."""
+
+
+@dataclass(frozen=True)
+class ClipImage(Target):
+    """Image embeddings of a CLIP model, projected, or one of the vision tower's hidden states.
+
+    Parameters
+    ----------
+    model : str or Path
+        A folder that ``CLIPModel.from_pretrained`` reads, a hub name, or "phantom" for the tiny CLIP that is shipped.
+    layer : int or None
+        Hidden state to take: 0 is what enters the first block, n what leaves the n-th. None takes the projected
+        embedding, which shares its space with the text.
+    pool : {"cls", "mean"}
+        With `layer`: the class token, or the mean over the patch tokens.
+    view : View or None
+        Applied to each picture first, e.g. a blur.
+    device : str
+        "cpu", "cuda", or "auto" for CUDA where there is any.
+    batch_size : int
+        Pictures at a time.
+
+    Notes
+    -----
+    Intermediate layers are easier to decode than the projected embedding by 20 points and more (Shallow Alignment,
+    https://arxiv.org/abs/2601.21948). Vectors keep the length that the model gives them.
+    """
+
+    model: str | Path = "phantom"
+    layer: int | None = None
+    pool: str = "cls"
+    view: View | None = None
+    device: str = "cpu"
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        if self.pool not in ("cls", "mean"):
+            raise RecipeError(f"ClipImage.pool must be 'cls' or 'mean', got {self.pool!r}.")
+        if self.view is not None and (isinstance(self.view, type) or not is_dataclass(self.view)):
+            raise RecipeError(f"ClipImage.view must be a frozen dataclass with __call__, got {self.view!r}.")
+
+    @property
+    def space(self) -> str:
+        """E.g. ``"clip-image/tiny_clip"``, ``"clip-image/tiny_clip/layer-3-mean/Blur(sigma=8)"``."""
+        parts = ["clip-image", _name(self.model)]
+        if self.layer is not None:
+            parts.append(f"layer-{self.layer}-{self.pool}")
+        if is_dataclass(self.view) and not isinstance(self.view, type):
+            options = ", ".join(f"{f.name}={getattr(self.view, f.name)}" for f in fields(self.view))
+            parts.append(f"{type(self.view).__name__}({options})")
+        return "/".join(parts)
+
+    def embed(self, stimuli: Stimuli, train: Collection[str]) -> Embeddings:
+        """Embed every picture, float32, shape (n_stimuli, dim).
+
+        Raises
+        ------
+        ModelMissing
+            If the weights cannot be had; the message says how to give a folder.
+        DataError
+            If the stimuli have no pictures.
+        RecipeError
+            If the tower has no such layer.
+        """
+        folder = _folder(self.model, "image")
+        what = {"ids": stimuli.ids, "stimuli": stimuli.key, "layer": self.layer, "pool": self.pool, "view": self.view}
+        return _embeddings(self.space, stimuli, folder, what, lambda: self._vectors(folder, stimuli))
+
+    def _vectors(self, folder: Path, stimuli: Stimuli) -> np.ndarray:
+        import transformers
+
+        processor_class = getattr(transformers, "CLIPImageProcessorPil", None) or transformers.CLIPImageProcessor
+        device = _device(self.device)
+        model, processor = _load(folder, transformers.CLIPVisionModelWithProjection, processor_class)
+        n_layers = model.config.num_hidden_layers
+        if self.layer is not None and not 0 <= self.layer <= n_layers:
+            raise RecipeError(f"{folder.name} has the layers 0 to {n_layers}, got layer={self.layer}.")
+        model.to(device)
+        vectors = []
+        for start in range(0, len(stimuli), self.batch_size):
+            images = [stimuli.image(i) for i in stimuli.ids[start : start + self.batch_size]]
+            if self.view is not None:
+                images = [self.view(image) for image in images]
+            pixels = processor(images=images, return_tensors="pt", input_data_format="channels_last")["pixel_values"]
+            vectors.append(self._forward(model, pixels.to(device)).float().cpu().numpy())
+        return np.concatenate(vectors)
+
+    @torch.no_grad()
+    def _forward(self, model: Any, pixels: Tensor) -> Tensor:
+        out = model(pixel_values=pixels, output_hidden_states=self.layer is not None)
+        if self.layer is None:
+            return out.image_embeds
+        tokens = out.hidden_states[self.layer]
+        return tokens[:, 0] if self.pool == "cls" else tokens[:, 1:].mean(1)
+
+
+@dataclass(frozen=True)
+class ClipText(Target):
+    """Text embeddings of the captions by a CLIP model.
+
+    Parameters
+    ----------
+    model : str or Path
+        As for `ClipImage`.
+    phrasing : int or "mean"
+        Which caption of each picture; "mean" is the mean of the unit vectors of all its captions.
+    device : str
+        "cpu", "cuda", or "auto" for CUDA where there is any.
+    batch_size : int
+        Captions at a time.
+    """
+
+    model: str | Path = "phantom"
+    phrasing: int | str = 0
+    device: str = "cpu"
+    batch_size: int = 256
+
+    def __post_init__(self) -> None:
+        if self.phrasing != "mean" and (not isinstance(self.phrasing, int) or self.phrasing < 0):
+            raise RecipeError(f"ClipText.phrasing must be 0, 1, ... or 'mean', got {self.phrasing!r}.")
+
+    @property
+    def space(self) -> str:
+        """E.g. ``"clip-text/tiny_clip"``, and ``"clip-text/tiny_clip/phrasing-1"`` for other than the first caption."""
+        return f"clip-text/{_name(self.model)}" + ("" if self.phrasing == 0 else f"/phrasing-{self.phrasing}")
+
+    def embed(self, stimuli: Stimuli, train: Collection[str]) -> Embeddings:
+        """Embed the captions of every stimulus, float32, shape (n_stimuli, dim).
+
+        Raises
+        ------
+        ModelMissing
+            If the weights cannot be had; the message says how to give a folder.
+        DataError
+            If the stimuli have no captions, or a picture has too few.
+        """
+        texts = [self._texts(stimuli, i) for i in stimuli.ids]
+        folder = _folder(self.model, "text")
+        what = {"ids": stimuli.ids, "stimuli": stimuli.key, "texts": texts, "mean": self.phrasing == "mean"}
+        return _embeddings(self.space, stimuli, folder, what, lambda: self._vectors(folder, texts))
+
+    def _texts(self, stimuli: Stimuli, stimulus: str) -> tuple[str, ...]:
+        texts = stimuli.captions(stimulus)
+        wanted = texts if isinstance(self.phrasing, str) else texts[self.phrasing : self.phrasing + 1]
+        if not wanted:
+            raise DataError(
+                f"Stimulus {str(stimulus)!r} has {len(texts)} caption(s), ClipText asks for {self.phrasing!r}."
+            )
+        return wanted
+
+    def _vectors(self, folder: Path, texts: list[tuple[str, ...]]) -> np.ndarray:
+        import transformers
+
+        device = _device(self.device)
+        model, tokenizer = _load(folder, transformers.CLIPTextModelWithProjection, transformers.AutoTokenizer)
+        model.to(device)
+        unique, row = np.unique([t for group in texts for t in group], return_inverse=True)
+        longest = model.config.max_position_embeddings
+        parts = []
+        for start in range(0, len(unique), self.batch_size):
+            batch = tokenizer(unique[start : start + self.batch_size].tolist(), padding=True, truncation=True,
+                              max_length=longest, return_tensors="pt")  # fmt: skip
+            with torch.no_grad():
+                out = model(batch["input_ids"].to(device), attention_mask=batch["attention_mask"].to(device))
+            parts.append(out.text_embeds.float().cpu().numpy())
+        each = np.concatenate(parts)[row]
+        if self.phrasing != "mean":
+            return each
+        each /= np.maximum(np.linalg.norm(each, axis=1, keepdims=True), 1e-12)
+        ends = np.cumsum([len(group) for group in texts])[:-1]
+        return np.stack([group.mean(0) for group in np.split(each, ends)])
+
+
+def _embeddings(
+    space: str, stimuli: Stimuli, folder: Path, what: dict[str, Any], make: Callable[[], np.ndarray]
+) -> Embeddings:
+    """Make the vectors, or read them from the cache; pictures without a content key are never cached."""
+    if stimuli.key:
+        key = {"folder": _fingerprint(folder), "space": space, **what}
+        vectors = cached(space.replace("/", "--"), key, lambda: {"vectors": make()})["vectors"]
+    else:
+        vectors = make()
+    return Embeddings(vectors, stimuli.ids, space)
+
+
+def _name(model: str | Path) -> str:
+    """Name of the model in the name of its space."""
+    if model == "phantom":
+        return "tiny_clip"
+    return Path(model).expanduser().resolve().name if _is_local(model) else str(model).replace("/", "--")
+
+
+def _is_local(model: str | Path) -> bool:
+    return (
+        isinstance(model, Path)
+        or Path(model).expanduser().is_dir()
+        or not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", model)
+    )
+
+
+def _folder(model: str | Path, kind: str) -> Path:
+    """Return a folder that holds what ``kind`` needs, or raise `ModelMissing`."""
+    if model == "phantom":
+        folder = Path(str(package_files("sightwave"))) / "phantom" / "tiny_clip"
+    elif _is_local(model):
+        folder = Path(model).expanduser()
+    else:
+        return _from_hub(str(model), kind)
+    if not folder.is_dir():
+        raise ModelMissing(f"No folder {folder}. {_how_to(str(model))}")
+    missing = _missing(folder, kind)
+    if missing:
+        raise ModelMissing(f"{folder} is no CLIP folder for {kind}s: it lacks {' and '.join(missing)}.")
+    return folder
+
+
+def _missing(folder: Path, kind: str) -> list[str]:
+    return [" or ".join(names) for names in NEEDED[kind] if not any((folder / n).is_file() for n in names)]
+
+
+def _from_hub(name: str, kind: str) -> Path:
+    """Return the snapshot of a hub model: from the hub's own cache, else downloaded without any pickled weights."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    # connection errors of the hub's client are no OSError; the class that they share is a base of this one
+    unreachable: tuple[type[Exception], ...] = (OSError, ValueError, *HfHubHTTPError.__bases__)
+    reasons: list[str] = []
+    for local_only in (True,) if offline else (True, False):
+        try:
+            with _quiet():
+                folder = Path(snapshot_download(
+                    name, local_files_only=local_only, etag_timeout=CONNECT_S,
+                    allow_patterns=["*config.json", "tokenizer*", "vocab.json", "merges.txt", "special_tokens_map.json",
+                                    "model.safetensors*", "model-*.safetensors"],
+                ))  # fmt: skip
+        except unreachable as e:
+            reasons.append(str(e).splitlines()[0] if str(e) else type(e).__name__)
+            continue
+        missing = _missing(folder, kind)
+        if not missing:
+            return folder
+        reasons.append(f"it lacks {' and '.join(missing)}")
+    where = "is not in the hub's cache, and HF_HUB_OFFLINE is set" if offline else "could not be had from the hub"
+    raise ModelMissing(f"Model {name!r} {where} ({reasons[-1]}). {_how_to(name)}")
+
+
+def _how_to(name: str) -> str:
+    return (
+        'Give a local folder: ClipImage(model="path/to/folder"). To get one, on a machine with network:\n'
+        f"  hf download {name} --local-dir {Path(name).name}\n"
+        'or use model="phantom", the tiny CLIP that is shipped.'
+    )
+
+
+def _fingerprint(folder: Path) -> str:
+    """Content of a model folder: every weight and settings file by SHA-256."""
+    names = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".txt") and p.is_file())
+    return ";".join(f"{p.name}:{_sha256(p, p.stat().st_mtime_ns, p.stat().st_size)}" for p in names)
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, mtime_ns: int, size: int) -> str:
+    return files.sha256(path)
+
+
+def _device(device: str) -> str:
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def _load(folder: Path, model_class: Any, other_class: Any) -> tuple[Any, Any]:
+    """Load a tower in float32 and its processor or tokenizer; a tower with missing weights is refused."""
+    from safetensors import SafetensorError
+
+    try:
+        kind = json.loads(files.read_text(folder / "config.json")).get("model_type", "nothing")
+        if not str(kind).startswith("clip"):
+            raise ModelMissing(f"{folder} holds a {kind!r} model, not a 'clip' model.")
+        with _quiet():
+            model, info = model_class.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
+            )
+            other = other_class.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as e:
+        if isinstance(e, ModelMissing):
+            raise
+        raise ModelMissing(f"{folder} cannot be loaded as {model_class.__name__}: {e}") from e
+    # transformers fills these in at random and only logs it
+    if info["missing_keys"] or info["mismatched_keys"]:
+        gone = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
+        raise ModelMissing(f"{folder}: {len(gone)} weights of {model_class.__name__} are absent, e.g. {gone[0]}.")
+    return model.eval(), other
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers' load report and progress bars, and put its settings back."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
