@@ -1,0 +1,80 @@
+"""Task: what is asked of the decoded EEG. One file per kind of question."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from sightwave.embeddings import Embeddings
+from sightwave.results import Predictions
+from sightwave.stimuli import Stimuli
+
+Metric = Callable[[np.ndarray, np.ndarray], float]
+"""(scores (n_trials, n_candidates), truth (n_trials,)) -> one number; its ``__name__`` is the metric's name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Trials of one part in every space, and the targets that they should hit.
+
+    Parameters
+    ----------
+    eeg : dict of str to Embeddings
+        Space -> one row per trial; ids are the stimuli seen. ``"features"`` holds the encoder's own output.
+    targets : dict of str to Embeddings
+        Space -> every stimulus of the experiment, in the order of ``stimuli.ids``.
+    stimuli : Stimuli
+    events : DataFrame
+        One row per trial.
+    repetitions : str
+        How many repetitions each trial is the average of.
+    train : Decoded or None
+        The training part, for tasks that learn from it (`needs_train`).
+    """
+
+    eeg: dict[str, Embeddings]
+    targets: dict[str, Embeddings]
+    stimuli: Stimuli
+    events: pd.DataFrame
+    repetitions: str = "1"
+    train: Decoded | None = None
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """A question. Metrics are functions; see `Metric`.
+
+    Attributes
+    ----------
+    needs_train : bool
+        Whether `predict` wants ``decoded.train``.
+    stimulus_bound : bool
+        True when a test stimulus that was also trained on makes the answer worthless (retrieval).
+    """
+
+    needs_train: ClassVar[bool] = False
+    stimulus_bound: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """How tables call this question, e.g. ``"retrieve clip-image/tiny_clip"``."""
+
+    @property
+    @abstractmethod
+    def spaces(self) -> tuple[str, ...]:
+        """Spaces that the EEG must be decoded into."""
+
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[Metric, ...]:
+        """What is computed from the predictions; the first is the headline."""
+
+    @abstractmethod
+    def predict(self, decoded: Decoded) -> Predictions:
+        """Score every candidate for every trial."""

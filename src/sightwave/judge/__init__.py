@@ -1,0 +1,1 @@
+"""The judge: audit, seal, chance, interval, ceiling."""

@@ -1,0 +1,109 @@
+"""Intervals: how far a score would move with other pictures, other people and other seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sightwave.decode.base import Metric
+from sightwave.judge.statistic import ALL, Draws, by_subject, check, group, seeds, subjects, with_all
+from sightwave.metrics.base import higher_is_better
+from sightwave.results import Predictions
+
+MIN_SUBJECTS = 5
+MIN_STIMULI = 10
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """95 % bootstrap intervals.
+
+    Parameters
+    ----------
+    subjects : tuple of str, length S + 1
+        ``"all"`` first.
+    low, high : ndarray, shape (n_metrics, S + 1)
+    resampled : tuple of str
+        What was drawn anew: of "subjects", "stimuli" or "trials", and "seeds". What is not named is taken as given: an
+        interval without "subjects" speaks of these subjects, not of people.
+    """
+
+    subjects: tuple[str, ...]
+    low: np.ndarray
+    high: np.ndarray
+    resampled: tuple[str, ...]
+
+
+def bootstrap(predictions: Predictions, metrics: Sequence[Metric], *, n: int = 1000, seed: int = 0) -> Intervals:
+    """Compute percentile intervals by resampling stimuli, subjects and seeds, crossed.
+
+    Parameters
+    ----------
+    predictions : Predictions
+    metrics : sequence of callable
+    n : int
+        Number of draws.
+    seed : int
+
+    Returns
+    -------
+    Intervals
+
+    Notes
+    -----
+    Stimuli are drawn with all their trials, jointly for all subjects, because all saw the same ones; with fewer than 10
+    of them trials are drawn instead, and the interval speaks of these stimuli. Subjects are drawn when there are at
+    least 5: fewer cannot show how people differ. Seeds are drawn when there are at least 2. The interval of one subject
+    draws stimuli and seeds.
+
+    Crossed resampling ("pigeonhole bootstrap", Owen 2007, https://arxiv.org/abs/0712.1111) errs on the wide side.
+    Where every draw gives the same perfect or zero score, the bootstrap is blind; the far end is then the exact
+    binomial one for as many units as were drawn: 0.025 ** (1 / n_units) below 1, or its mirror image above 0.
+    """
+    check(predictions)
+    rng, everyone, n_seeds = np.random.default_rng(seed), subjects(predictions), len(seeds(predictions))
+    unit, kind = _units(predictions)
+    weight = Draws(_counts(rng, n, int(unit.max()) + 1), unit)
+    seed_weight = _counts(rng, n, n_seeds) if n_seeds > 1 else None
+    subject_weight = _counts(rng, n, len(everyone)) if len(everyone) >= MIN_SUBJECTS else None
+    names = [subject_weight is not None, True, seed_weight is not None]
+    resampled = tuple(name for name, there in zip(("subjects", kind, "seeds"), names, strict=True) if there)
+    low, high = np.empty((2, len(metrics), len(everyone) + 1))
+    n_units = np.array([len(np.unique(unit))]
+                       + [len(np.unique(unit[predictions.events["subject"] == s])) for s in everyone])  # fmt: skip
+    for i, metric in enumerate(metrics):
+        drawn = by_subject(metric, predictions, weight=weight, seed_weight=seed_weight)
+        low[i], high[i] = _ends(with_all(drawn, subject_weight))
+        if higher_is_better(metric):  # such metrics end at 1
+            same = low[i] == high[i]
+            low[i] = np.where(same & (high[i] == 1), ((1 - LEVEL) / 2) ** (1 / n_units), low[i])
+            high[i] = np.where(same & (high[i] == 0), 1 - ((1 - LEVEL) / 2) ** (1 / n_units), high[i])
+    return Intervals((ALL, *everyone), low, high, resampled)
+
+
+def _units(predictions: Predictions) -> tuple[np.ndarray, str]:
+    """Return each trial's unit, and whether units are stimuli or trials."""
+    e = predictions.events
+    stimulus = group(e, "stimulus")
+    if stimulus.max() + 1 >= MIN_STIMULI:
+        return stimulus, "stimuli"
+    trial = e["trial"] if "trial" in e else e.groupby(["subject", "seed"]).cumcount()
+    return group(e.assign(_trial=trial), "subject", "_trial"), "trials"
+
+
+def _counts(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
+    """Draw ``size`` units out of ``size`` with replacement, n times: how often each came, shape (n, size)."""
+    flat = rng.integers(0, size, (n, size)) + size * np.arange(n)[:, None]
+    return np.bincount(flat.ravel(), minlength=n * size).reshape(n, size)
+
+
+def _ends(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Quantiles over the draws, row by row; NaN where no draw has a value."""
+    ends = np.full((2, len(values)), np.nan)
+    for i, row in enumerate(values):
+        if np.isfinite(row).any():
+            ends[:, i] = np.quantile(row[np.isfinite(row)], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return ends[0], ends[1]
