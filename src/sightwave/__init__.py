@@ -7,12 +7,37 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_WHERE = {
-    "Trials": "trials", "Stimuli": "stimuli", "Embeddings": "embeddings", "Result": "results", "Predictions": "results",
-    "Recording": "recordings", "Recipe": "recipe", "run": "run", "describe": "describe", "SightwaveError": "errors",
-    "Stage": "train", "Solve": "train", "Phantom": "datasets.phantom", "Own": "datasets.own", "from_epochs": "datasets.own",
-    "from_arrays": "datasets.own", "to_epochs": "datasets.own", "write_report": "report.page", "find": "house", "load_recipe": "house",
-}  # fmt: skip
+_ROOMS = {
+    "trials": "Trials",
+    "stimuli": "Stimuli",
+    "embeddings": "Embeddings",
+    "results": "Result Predictions",
+    "recordings": "Recording",
+    "describe": "describe",
+    "errors": "SightwaveError",
+    "datasets.phantom": "Phantom",
+    "datasets.own": "Own from_epochs from_arrays to_epochs write_own",
+    "datasets.in_memory": "InMemory",
+    "splits": "Published ByStimulus BySession LeaveOneRunOut LeaveOneSubjectOut",
+    "preprocess": "Average Baseline Crop PickChannels Standardise Whiten",
+    "targets.labels": "Labels",
+    "targets.clip": "ClipImage ClipText",
+    "encoders.project": "EEGProject",
+    "encoders.nice": "TSConv",
+    "encoders.eegnet": "EEGNet",
+    "encoders.time_bins": "TimeBins",
+    "losses.contrastive": "InfoNCE",
+    "losses.labels": "CrossEntropy",
+    "train": "Stage Solve",
+    "decode.classify": "Classify",
+    "decode.retrieve": "Retrieve",
+    "decode.probe": "Probe",
+    "recipe": "Recipe",
+    "run": "run audited",
+    "report.page": "write",
+    "house": "find load_recipe",
+}
+_WHERE = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 __all__ = ["__version__", *sorted(_WHERE)]
 
@@ -21,8 +46,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that ``import sightwave`` loads no torch."""
     if name not in _WHERE:
         raise AttributeError(f"module 'sightwave' has no attribute {name!r}")
-    module = importlib.import_module(f"sightwave.{_WHERE[name]}")
-    return getattr(module, "write" if name == "write_report" else name)
+    return getattr(importlib.import_module(f"sightwave.{_WHERE[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -32,7 +32,8 @@ def describe(x: Any) -> Any:
     if isinstance(x, partial):
         given = inspect.signature(x.func).bind_partial(*x.args, **x.keywords)
         given.apply_defaults()
-        return {"use": _name(x.func)} | {k: describe(v) for k, v in given.arguments.items()}
+        known = {k: describe(v) for k, v in given.arguments.items() if not k.startswith("_")}
+        return {"use": _name(x.func)} | known
     if is_dataclass(x) and not isinstance(x, type):
         known = {f.name: describe(getattr(x, f.name)) for f in fields(x) if not f.name.startswith("_")}
         return {"use": _name(type(x))} | known

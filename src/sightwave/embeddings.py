@@ -41,7 +41,7 @@ class Embeddings:
         return len(self.ids)
 
     def at(self, ids: np.ndarray) -> Embeddings:
-        """Look up rows by id, in the order asked; an unknown id is an `UnknownName`."""
+        """Look up rows by id, shape (n_rows,), in the order asked; an unknown id is an `UnknownName`."""
         row = {id_: i for i, id_ in enumerate(self.ids)}
         strange = next((i for i in ids if i not in row), None)
         if strange is not None:

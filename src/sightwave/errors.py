@@ -65,7 +65,7 @@ class ResumeError(SightwaveError, RuntimeError):
 
 
 def one_of(kind: str, got: str, known: Iterable[str]) -> UnknownName:
-    """Build the error for a misspelt name, with the nearest known one.
+    """Build the error for a misspelt name: no ``kind`` named ``got``, but perhaps the nearest known one.
 
     >>> print(one_of("recipe", "dmeo", ["demo", "n170"]))
     No recipe named 'dmeo'. Did you mean 'demo'? Known: demo, n170.

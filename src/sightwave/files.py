@@ -30,6 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part
+        part.chmod(0o666 & ~_umask())  # some writers stage as 0600, which other users of an installation could not read
         _sync(part)
         os.replace(part, path)
         _sync(path.parent)
@@ -106,7 +107,15 @@ def append_line(path: Path, line: str) -> None:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, np.ndarray], meta: Mapping[str, str] | None = None) -> None:
-    """Write arrays as safetensors, whole or not at all, with the SHA-256 of their bytes in the header."""
+    """Write arrays as safetensors, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    tensors : mapping of str to ndarray, any shape
+    meta : mapping of str to str or None
+        Goes into the header, beside the SHA-256 of the arrays' bytes.
+    """
     from safetensors.numpy import save_file
 
     arrays = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
@@ -191,6 +200,12 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> str:
         h.update(f"{name}{arrays[name].dtype}{arrays[name].shape}".encode())
         h.update(np.ascontiguousarray(arrays[name]).data)
     return h.hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def _sync(path: Path) -> None:

@@ -136,7 +136,22 @@ class Result:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def score(self, metric: str, *, subject: str = "all", task: str = "", repetitions: str | None = None) -> float:
-        """Look up one value; raises `DataError` unless exactly one score fits."""
+        """Look up one value.
+
+        Parameters
+        ----------
+        metric, subject : str
+            As in `scores`; ``"all"`` is the value over all subjects.
+        task : str
+            A part of the task's name is enough.
+        repetitions : str or None
+            ``"1"`` for single trials; None when there is only one kind.
+
+        Raises
+        ------
+        DataError
+            Unless exactly one score fits.
+        """
         s = self.scores
         keep = (s.metric == metric) & (s.subject == subject) & s.task.str.contains(task, regex=False)
         if repetitions is not None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
 from sightwave.errors import DataError, RecipeError, SealError
-from sightwave.trials import Applied, Trials
+from sightwave.trials import PLURAL, Trials
 
 Mask = np.ndarray
 
@@ -21,23 +21,25 @@ class Sealed:
 
     Their `events` may be read, because the audit needs them; their EEG is reached only through
     `judge.sealed.open_test`, which writes each opening down.
+
+    Parameters
+    ----------
+    trials : Trials
+        All trials of the data set; they are not copied before the seal is broken.
+    rows : ndarray of int, shape (n_sealed,)
+        Which of them are sealed.
     """
 
-    def __init__(self, trials: Trials):
-        self._trials = trials
+    def __init__(self, trials: Trials, rows: np.ndarray):
+        self._trials, self._rows = trials, rows
 
     def __len__(self) -> int:
-        return len(self._trials)
+        return len(self._rows)
 
     @property
     def events(self) -> pd.DataFrame:
         """Events of the test trials."""
-        return self._trials.events
-
-    @property
-    def history(self) -> tuple[Applied, ...]:
-        """Steps that were applied before the split."""
-        return self._trials.history
+        return self._trials.events.iloc[self._rows].reset_index(drop=True)
 
     @property
     def eeg(self) -> np.ndarray:
@@ -46,31 +48,47 @@ class Sealed:
 
     def break_seal(self, witness: Callable[[Trials], None]) -> Trials:
         """Return the trials after ``witness`` has written it down; for `judge.sealed` alone."""
-        witness(self._trials)
-        return self._trials
+        trials = self._trials[self._rows]
+        witness(trials)
+        return trials
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """One fold: what is trained on, what may choose the epoch, and what is sealed.
 
+    It holds row numbers, not copies: ten folds of a data set cost no more memory than one.
+
     Parameters
     ----------
     name : str
         Says which fold this is: ``"sub-01 run-03"``.
-    train, val : Trials
-        `val` may be empty.
-    test : Sealed
+    trials : Trials
+        All trials.
+    train_rows, val_rows, test_rows : ndarray of int, shape (n_rows,)
+        `val_rows` may be empty.
     """
 
     name: str
-    train: Trials
-    val: Trials
-    test: Sealed
+    trials: Trials
+    train_rows: np.ndarray
+    val_rows: np.ndarray
+    test_rows: np.ndarray
 
-    def map(self, step: Callable[[Trials], Trials]) -> Split:
-        """Apply a fitted step to train and val; the sealed part waits until it is opened."""
-        return replace(self, train=step(self.train), val=step(self.val) if len(self.val) else self.val)
+    @property
+    def train(self) -> Trials:
+        """The training trials: a new copy at each call."""
+        return self.trials[self.train_rows]
+
+    @property
+    def val(self) -> Trials:
+        """The validation trials, maybe none: a new copy at each call."""
+        return self.trials[self.val_rows]
+
+    @property
+    def test(self) -> Sealed:
+        """The test trials, sealed."""
+        return Sealed(self.trials, self.test_rows)
 
 
 @dataclass(frozen=True)
@@ -96,7 +114,7 @@ class Splitter(ABC):
                     raise RecipeError(
                         f"{type(self).__name__}: the {part} part of fold {name!r} is empty. {_counts(trials)}"
                     )
-            folds.append(Split(name, trials[train], trials[val], Sealed(trials[test])))
+            folds.append(Split(name, trials, *(np.flatnonzero(mask) for mask in (train, val, test))))
         if not folds:
             raise RecipeError(f"{type(self).__name__} yields no fold. {_counts(trials)}")
         return folds
@@ -105,7 +123,7 @@ class Splitter(ABC):
 def _counts(trials: Trials) -> str:
     return (
         "There are "
-        + ", ".join(f"{trials.events[c].nunique()} {c}s" for c in ("subject", "session", "run", "stimulus"))
+        + ", ".join(f"{trials.events[c].nunique()} {PLURAL[c]}" for c in ("subject", "session", "run", "stimulus"))
         + "."
     )
 
@@ -167,7 +185,15 @@ class ByStimulus(Splitter):
 
 @dataclass(frozen=True)
 class Published(Splitter):
-    """The split that the data set's authors published, in the events' column `part`."""
+    """The split that the data set's authors published, in the events' column `part`.
+
+    Parameters
+    ----------
+    val : float
+        Share of the training stimuli that validates, where the authors published no validation part.
+    joint : bool
+        Train all subjects together; otherwise each subject alone.
+    """
 
     val: float = 0.0
     seed: int = 0
@@ -188,7 +214,7 @@ class Published(Splitter):
 
 @dataclass(frozen=True)
 class BySession(Splitter):
-    """Hold out whole sessions, by name: ``BySession(val=("4",), test=("5",))``."""
+    """Hold out whole sessions, by name: ``BySession(val=("4",), test=("5",))``; ``joint`` trains subjects together."""
 
     test: tuple[str, ...]
     val: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ import pandas as pd
 from sightwave.errors import DataError, ShapeError
 
 COLUMNS = ("subject", "session", "run", "stimulus", "label")
+PLURAL = {c: "stimuli" if c == "stimulus" else f"{c}s" for c in COLUMNS}
 UNITS = ("V", "z")
 
 
@@ -23,7 +24,7 @@ class Applied:
     ----------
     step : str
         Its name.
-    fitted_on : ndarray of str or None
+    fitted_on : ndarray of str, shape (n_trials,), or None
         The ``trial`` ids that it learnt from; None when it learns nothing. The audit holds this against the split.
     """
 
@@ -165,7 +166,7 @@ class Trials:
 
     def describe(self) -> dict[str, object]:
         """Return the numbers that describe these trials: what a reader of a table asks first."""
-        count = {c: int(self.events[c].nunique()) for c in COLUMNS}
+        count = {f"n_{PLURAL[c]}": int(self.events[c].nunique()) for c in COLUMNS}
         return {
             "n_trials": len(self),
             "n_channels": len(self.ch_names),
@@ -173,4 +174,4 @@ class Trials:
             "sfreq": self.sfreq,
             "tmin": self.tmin,
             "unit": self.unit,
-        } | {f"n_{k}s": v for k, v in count.items()}
+        } | count

@@ -1,0 +1,138 @@
+"""One fold: steps fitted, one decoder per seed trained, test trials decoded and questioned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sightwave.align import Aligner
+from sightwave.decode.base import Decoded
+from sightwave.embeddings import Embeddings
+from sightwave.preprocess import Step
+from sightwave.recipe import Recipe
+from sightwave.results import Predictions
+from sightwave.splits import Split
+from sightwave.stimuli import Stimuli
+from sightwave.train import TrialSet, decode, fit
+from sightwave.trials import Trials
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Decoder:
+    """What a seed has learnt.
+
+    Parameters
+    ----------
+    seed : int
+    aligner : Aligner
+        EEG -> every space.
+    towers : dict of str to Module
+        Space -> what makes its targets.
+    history : dict of str to list of float
+        One value per epoch.
+    """
+
+    seed: int
+    aligner: Aligner
+    towers: dict[str, nn.Module]
+    history: dict[str, list[float]]
+
+
+class Fold:
+    """A split with its steps fitted on the training part, ready to train one decoder per seed.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    split : Split
+        Its test part stays sealed.
+    stimuli : Stimuli
+    subjects : sequence of str
+        Their order gives each subject its index.
+    device : str
+        As torch names it.
+    """
+
+    def __init__(self, recipe: Recipe, split: Split, stimuli: Stimuli, *, subjects: Sequence[str], device: str):
+        self.recipe, self.stimuli, self.device = recipe, stimuli, device
+        self.name, self.steps = split.name, list[Step]()
+        self._train, self._val = split.train, split.val
+        for step in recipe.steps:
+            self.steps.append(step.fit(self._train))
+            self._train, self._val = self.steps[-1](self._train), self.steps[-1](self._val)
+        self._subject = {s: i for i, s in enumerate(subjects)}
+        self._row = {id_: i for i, id_ in enumerate(stimuli.ids)}
+
+    def train(
+        self,
+        seed: int,
+        *,
+        checkpoint: Path | None = None,
+        resume: bool = False,
+        identity: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Decoder:
+        """Train one decoder; see `train.fit` for the options."""
+        aligner, towers = self._build(seed)
+        history = fit(
+            aligner,
+            self.recipe.stages,
+            self._trial_set(self._train),
+            towers,
+            seed=seed,
+            val=self._trial_set(self._val),
+            device=self.device,
+            checkpoint=checkpoint,
+            resume=resume,
+            identity={**(identity or {}), "fold": self.name},
+            progress=progress,
+        )
+        return Decoder(seed, aligner, towers, history)
+
+    def prepare(self, raw: Trials) -> Trials:
+        """Apply the fitted steps to opened test trials, but for those that are for training only."""
+        for step in self.steps:
+            raw = raw if step.train_only else step(raw)
+        return raw
+
+    def ask(self, decoder: Decoder, trials: Trials) -> list[Predictions]:
+        """Decode prepared trials and put every task's question to them."""
+        decoded = self._decoded(decoder, trials)
+        if any(task.needs_train for task in self.recipe.tasks):
+            decoded = replace(decoded, train=self._decoded(decoder, self._train))
+        return [task.predict(decoded) for task in self.recipe.tasks]
+
+    def _build(self, seed: int) -> tuple[Aligner, dict[str, nn.Module]]:
+        """Make an untrained aligner and its towers, with weights drawn from the seed."""
+        torch.manual_seed(seed)
+        train = self._train
+        seen = frozenset(train.events["stimulus"])
+        towers = {t.space: t.tower(self.stimuli, seen).to(self.device) for t in self.recipe.targets}
+        first = torch.tensor([0], device=self.device)
+        dims = {s: int(towers[s](first).shape[1]) for s in self.recipe.spaces}
+        encoder = self.recipe.encoder(n_channels=train.eeg.shape[1], n_times=train.eeg.shape[2])
+        return Aligner(encoder, dims, len(self._subject) if self.recipe.subject_heads else 1), towers
+
+    def _trial_set(self, trials: Trials) -> TrialSet:
+        subject = [self._subject[s] for s in trials.events["subject"]]
+        stimulus = [self._row[s] for s in trials.events["stimulus"]]
+        return TrialSet(trials.eeg, torch.tensor(subject, dtype=torch.long), torch.tensor(stimulus, dtype=torch.long))
+
+    @torch.no_grad()
+    def _decoded(self, decoder: Decoder, trials: Trials) -> Decoded:
+        z = decode(decoder.aligner, self._trial_set(trials), device=self.device)
+        rows, ids = torch.arange(len(self.stimuli), device=self.device), trials.events["stimulus"].to_numpy()
+        targets = {
+            space: Embeddings(tower.eval()(rows).float().cpu().numpy(), self.stimuli.ids, space)
+            for space, tower in decoder.towers.items()
+        }
+        events = trials.events.assign(fold=self.name, seed=decoder.seed)
+        spaces = {space: Embeddings(v, ids, space) for space, v in z.items()}
+        return Decoded(spaces, targets, self.stimuli, events, trials.repetitions)

@@ -1,0 +1,138 @@
+"""Recipe: everything that decides a result, in one frozen object; and where recipes are found."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from sightwave.datasets.base import Dataset
+from sightwave.decode.base import Task
+from sightwave.encoders.base import Encoder
+from sightwave.errors import RecipeError
+from sightwave.files import must_exist
+from sightwave.preprocess import Step
+from sightwave.splits import Splitter
+from sightwave.targets.base import Target
+from sightwave.train import Solve, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What to run. Where and how often (paths, device, subjects, seeds) belongs to `run`.
+
+    Things without weights are given as objects; things with weights as classes, or as ``functools.partial`` of them,
+    so that every seed builds its own.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    split : Splitter
+    steps : tuple of Step
+        Fitted on the training part of each fold, in this order.
+    targets : tuple of Target
+        The spaces that stages and tasks speak of.
+    encoder : callable
+        An `Encoder` class or partial; called with ``n_channels`` and ``n_times``.
+    subject_heads : bool
+        One head per subject and space, instead of one for all.
+    stages : tuple of Stage or Solve
+    tasks : tuple of Task
+        The first metric of the first task is the headline.
+    repetitions : tuple of int or None
+        How many repetitions of a stimulus are averaged before a test trial is decoded: 1 is single trials, None all
+        that there are. Each is scored, and printed with the score.
+    leaks : tuple of str
+        Kinds of leak that the audit finds and this recipe runs all the same; every table then carries the mark.
+    smoke : Dataset or None
+        Small stand-in that ``--smoke`` runs on; None makes a small phantom.
+
+    Raises
+    ------
+    RecipeError
+        If an encoder or loss is already built, a space is never trained, or a target is missing.
+    """
+
+    dataset: Dataset
+    split: Splitter
+    steps: tuple[Step, ...] = ()
+    targets: tuple[Target, ...]
+    encoder: Callable[..., Encoder]
+    subject_heads: bool = False
+    stages: tuple[Stage | Solve, ...]
+    tasks: tuple[Task, ...]
+    repetitions: tuple[int | None, ...] = (1,)
+    leaks: tuple[str, ...] = ()
+    smoke: Dataset | None = None
+
+    def __post_init__(self) -> None:
+        losses = [loss for stage in self.stages if isinstance(stage, Stage) for loss in stage.losses]
+        for part in (self.encoder, *losses):
+            if isinstance(part, nn.Module):
+                name = type(part).__name__
+                raise RecipeError(
+                    f"The recipe holds a built {name}, so seeds would share its weights. "
+                    f"Give the class: partial({name}, ...)."
+                )
+        if not (self.stages and self.tasks and self.repetitions):
+            raise RecipeError("A recipe needs at least one stage, one task and one number of repetitions.")
+        known = {t.space for t in self.targets}
+        for space in self.spaces:
+            if space not in known:
+                raise RecipeError(
+                    f"Space {space!r} is trained but no target makes it; targets make {', '.join(sorted(known))}."
+                )
+        for task in self.tasks:
+            for space in task.spaces:
+                if space not in self.spaces:
+                    raise RecipeError(
+                        f"Task {task.name!r} reads space {space!r}, which no stage trains; stages train "
+                        f"{', '.join(self.spaces) or 'none'}."
+                    )
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """Spaces that some stage trains a head for."""
+        return tuple(dict.fromkeys(space for stage in self.stages for space in stage.spaces))
+
+    @property
+    def selection(self) -> str:
+        """How the epoch is chosen, in words."""
+        return "; then ".join(dict.fromkeys(stage.selection for stage in self.stages))
+
+
+def small(recipe: Recipe) -> Recipe:
+    """Shrink a recipe for a smoke run: a small phantom, one epoch a stage; the rest is the recipe's own."""
+    from sightwave.datasets.phantom import Phantom
+
+    dataset = recipe.smoke
+    if dataset is None:
+        base = recipe.dataset if isinstance(recipe.dataset, Phantom) else Phantom()
+        dataset = replace(base, n_train=6, n_test=2, train_repetitions=2, test_repetitions=2, n_subjects=2)
+    stages = tuple(replace(s, epochs=1) if isinstance(s, Stage) else s for s in recipe.stages)
+    return replace(recipe, dataset=dataset, stages=stages)
+
+
+def from_file(path: Path) -> Recipe:
+    """Load ``recipe`` from a Python file of the user's.
+
+    Raises
+    ------
+    MissingFile, RecipeError
+        If the file is absent, fails to run, or defines no `Recipe` named ``recipe``.
+    """
+    spec = importlib.util.spec_from_file_location(path.stem, must_exist(path, "recipe"))
+    if spec is None or spec.loader is None:
+        raise RecipeError(f"{path} is not a Python file. Give a recipe's name, or a .py file that defines `recipe`.")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (SyntaxError, ImportError, NameError, TypeError, AttributeError) as e:
+        raise RecipeError(f"{path} does not run: {type(e).__name__}: {e}") from e
+    recipe = getattr(module, "recipe", None)
+    if not isinstance(recipe, Recipe):
+        raise RecipeError(f"{path} must define `recipe = Recipe(...)`; found {type(recipe).__name__}.")
+    return recipe

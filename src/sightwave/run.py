@@ -1,0 +1,230 @@
+"""run: the whole story, top to bottom. Read this file first.
+
+recordings -> trials -> split -> audit -> steps -> encoder -> alignment -> task -> judge -> Result
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from sightwave import __version__, files
+from sightwave.describe import describe, key
+from sightwave.errors import one_of
+from sightwave.fold import Fold
+from sightwave.judge.audit import Audit, audit
+from sightwave.judge.score import score
+from sightwave.judge.sealed import open_test, test_key, times_opened
+from sightwave.recipe import Recipe, small
+from sightwave.report.material import material
+from sightwave.results import Predictions, Result
+from sightwave.splits import Split
+from sightwave.stimuli import Stimuli
+from sightwave.trials import Trials
+
+Progress = Callable[[str, int, int], None]
+
+
+def run(
+    recipe: Recipe,
+    *,
+    name: str = "recipe",
+    data: Path | str | None = None,
+    out: Path | str = "results",
+    subjects: Sequence[str] | None = None,
+    seeds: Sequence[int] = (0,),
+    device: str = "auto",
+    resume: bool = False,
+    smoke: bool = False,
+    n_permutations: int = 1000,
+    n_bootstrap: int = 1000,
+    progress: Progress | None = None,
+) -> Result:
+    """Run a recipe and judge it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    name : str
+        How the result is called; its folder is ``out / f"{name}-{key}"``.
+    data : path or None
+        The data set's folder; the phantom needs none.
+    out : path
+        Results, checkpoints and the ledger of test openings go here.
+    subjects : sequence of str or None
+        None takes all that there are.
+    seeds : sequence of int
+    device : str
+        ``"auto"`` takes a GPU when there is one; else as torch names it.
+    resume : bool
+        Go on from the checkpoints of a run that was killed; the result is the same to the bit.
+    smoke : bool
+        Run on a small phantom for one epoch: does the recipe work at all?
+    n_permutations, n_bootstrap : int
+    progress : callable
+        Called as ``progress(what, done, total)``.
+
+    Returns
+    -------
+    Result
+        Saved under ``out``.
+
+    Raises
+    ------
+    LeakError
+        If the audit fails and the recipe does not name the leak.
+    """
+    start, tell = time.time(), progress or (lambda what, done, total: None)
+    out, root = Path(out), Path(data) if data and not smoke else None
+    recipe = small(recipe) if smoke else recipe
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+    # recordings -> trials -> split -> audit
+    tell("loading", 0, 1)
+    recipe, trials, stimuli, splits, verdict = audited(recipe, data=root, subjects=subjects)
+    verdict.raise_if_failed()
+    subjects, fingerprint = tuple(subjects or recipe.dataset.subjects(root)), trials.fingerprint()
+    who = {"recipe": key(recipe), "data": fingerprint, "subjects": list(subjects), "device": device}
+    folder = out / f"{name}-{key([who, list(seeds)])[:8]}"
+    unfinished = out / f".{folder.name}.partial"
+    if not resume:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    ledger, sealed = out / "ledger.jsonl", test_key(pd.concat([s.test.events for s in splits]), fingerprint)
+    this_run = _run_id(unfinished / "run.json")
+    tell("loading", 1, 1)
+
+    # each fold: steps -> encoder -> alignment -> opened test trials -> tasks
+    said: dict[tuple[str, int | None], list[Predictions]] = {}
+    opened: list[Trials] = []
+    history: dict[str, list[float]] = {}
+    for f, split in enumerate(splits):
+        fold = Fold(recipe, split, stimuli, subjects=subjects, device=device)
+        decoders = []
+        for s, seed in enumerate(seeds):
+            before, jobs = f * len(seeds) + s, len(splits) * len(seeds)
+            decoder = fold.train(
+                seed,
+                checkpoint=unfinished / f"fold-{f:03d}-seed-{seed}.safetensors",
+                resume=resume,
+                identity=who,
+                progress=partial(_tell_training, tell, before, jobs),
+            )
+            tell("training", before + 1, jobs)
+            decoders.append(decoder)
+        history = history or decoders[0].history
+        why = f"score {name}, {split.name}"
+        test = open_test(split.test, ledger=ledger, key=sealed, run=this_run, recipe=str(who["recipe"]), why=why)
+        for n in recipe.repetitions:
+            raw = test if n == 1 else test.average(at_most=n)
+            ready = fold.prepare(raw)
+            for decoder in decoders:
+                for task, answer in zip(recipe.tasks, fold.ask(decoder, ready), strict=True):
+                    said.setdefault((task.name, n), []).append(answer)
+        opened.append(raw)
+
+    # judge -> Result
+    tell("judging", 0, 1)
+    predictions = tuple(Predictions.pool(parts) for parts in said.values())
+    scores = score(
+        predictions,
+        {task.name: task.metrics for task in recipe.tasks},
+        ideal=recipe.dataset.ideal,
+        n_permutations=n_permutations,
+        n_bootstrap=n_bootstrap,
+    )
+    extras, facts = material(predictions[-1], opened, stimuli)
+    extras |= {f"history.{k}": np.array(v) for k, v in history.items() if v}
+    facts |= trials.describe() | {"fingerprint": fingerprint, "phantom": recipe.dataset.phantom, "smoke": smoke}
+    facts |= {"citation": recipe.dataset.citation, "licence": recipe.dataset.licence}
+    facts |= {"left_out": recipe.dataset.left_out(root), "notes": list(scores.attrs.get("notes", []))}
+    result = Result(
+        name=name,
+        recipe=describe(recipe),
+        data=facts,
+        subjects=subjects,
+        seeds=tuple(seeds),
+        scores=scores,
+        predictions=predictions,
+        audit=verdict.as_dict(),
+        opened=times_opened(ledger, sealed),
+        selection=recipe.selection,
+        extras=extras,
+        provenance=_provenance(start, device),
+    )
+    result.save(folder)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    tell("judging", 1, 1)
+    return result
+
+
+def audited(
+    recipe: Recipe, *, data: Path | None = None, subjects: Sequence[str] | None = None
+) -> tuple[Recipe, Trials, Stimuli, list[Split], Audit]:
+    """Load a recipe's trials, split them, and audit the split.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    data : Path or None
+    subjects : sequence of str or None
+
+    Returns
+    -------
+    recipe : Recipe
+        With the splitter that was chosen.
+    trials : Trials
+    stimuli : Stimuli
+    splits : list of Split
+    verdict : Audit
+        Call its ``raise_if_failed`` to stop at a leak that the recipe does not name.
+    """
+    there = recipe.dataset.subjects(data)
+    for subject in subjects or ():
+        if subject not in there:
+            raise one_of("subject", subject, there)
+    trials, stimuli = recipe.dataset.load(data, tuple(subjects or there))
+    recipe = replace(recipe, split=recipe.split.choose(trials))
+    splits = recipe.split(trials)
+    verdict = audit(
+        splits,
+        trials,
+        stimuli,
+        holds_out=recipe.split.holds_out,
+        stimulus_bound=any(task.stimulus_bound for task in recipe.tasks),
+        allow=recipe.leaks,
+    )
+    return recipe, trials, stimuli, splits, verdict
+
+
+def _run_id(path: Path) -> str:
+    """Name this run; a resumed run keeps its name, so that it opens the test set once."""
+    if not path.exists():
+        files.write_json(path, uuid.uuid4().hex)
+    return str(files.read_json(path))
+
+
+def _tell_training(tell: Progress, before: int, jobs: int, done: int, total: int) -> None:
+    tell("training", before * total + done, jobs * total)
+
+
+def _provenance(start: float, device: str) -> dict[str, object]:
+    """Tell what may differ between two runs with identical findings."""
+    return {
+        "seconds": round(time.time() - start, 1),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "sightwave": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+        "device": device,
+    }
