@@ -413,3 +413,32 @@ def test_all_rapid_runs_of_a_real_data_set_are_blocked_and_all_slow_runs_intermi
                 labels = np.array(json.load(tar.extractfile(member)))
                 verdicts["rsvp" if "rsvp" in member.name else "lowSpeed"].append(block_design(labels).verdict)
     assert verdicts == {"rsvp": ["blocked"] * 398, "lowSpeed": ["intermixed"] * 400}
+
+
+def blocked_predictions(rng):
+    """A decoder of time: all trials of a block get the same guess; four sessions of eight blocks."""
+    n_classes, per_block = 8, 10
+    truth = np.concatenate([np.repeat(rng.permutation(n_classes), per_block) for _ in range(4)])
+    guess = np.repeat(rng.integers(0, n_classes, 4 * n_classes), per_block)
+    scores = np.eye(n_classes, dtype=np.float32)[guess] + 0.01 * rng.random((len(truth), n_classes)).astype(np.float32)
+    n = len(truth)
+    events = pd.DataFrame(
+        {"subject": "1", "session": (np.arange(n) * 4 // n).astype(str), "run": "1", "stimulus": np.arange(n).astype(str),
+         "label": truth.astype(str), "trial": np.arange(n).astype(str), "fold": "f", "seed": 0}
+    )  # fmt: skip
+    return Predictions("classify", "1", scores, truth, np.arange(n_classes).astype(str), events)
+
+
+def test_blocks_are_one_witness_each_so_a_decoder_of_time_is_not_significant():
+    rng, ps, widths = np.random.default_rng(0), [], []
+    for k in range(120):
+        p = blocked_predictions(rng)
+        metric = top_k(1)
+        observed = np.array([metric(p.scores, p.truth)])
+        ps.append(p_value(metric, permutation(p, [metric], n=99, seed=k).values[0, 1:], observed)[0])
+        interval = bootstrap(p, [metric], n=99, seed=k)
+        assert "blocks" in interval.resampled
+        widths.append(interval.high[0, 0] - interval.low[0, 0])
+    assert np.mean(np.array(ps) <= 0.05) < 0.12
+    # trials taken as independent would give about 4 * sqrt(p (1 - p) / 320) = 0.07
+    assert np.median(widths) > 0.15

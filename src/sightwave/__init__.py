@@ -18,7 +18,7 @@ _ROOMS = {
     "datasets.phantom": "Phantom",
     "datasets.own": "Own from_epochs from_arrays to_epochs write_own",
     "datasets.in_memory": "InMemory",
-    "splits": "Published ByStimulus BySession LeaveOneRunOut LeaveOneSubjectOut",
+    "splits": "Published ByStimulus BySession LeaveOneRunOut LeaveOneSessionOut LeaveOneSubjectOut",
     "preprocess": "Average Baseline Crop PickChannels Standardise Whiten",
     "targets.labels": "Labels",
     "targets.clip": "ClipImage ClipText",

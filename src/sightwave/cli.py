@@ -72,8 +72,8 @@ def demo(
     console = Console()
     with _progress(console) as tell:
         results, confound, page = run_demo(out=out, subjects=tuple(_listed(subjects)), smoke=smoke, progress=tell)
-    console.print(rich_table(results))
-    console.print(rich_table(confound))
+    for result in (*results, *confound):
+        console.print(rich_table(result, metrics=1))
     console.print(f"Report: [bold]{page}[/]")
 
 
@@ -114,9 +114,11 @@ def run(
             progress=tell,
         )
     written = page.write(out / f"{name}.html", [result], title=f"sightwave: {name}")
-    for file, reason in result.data.get("left_out", {}).items():
-        console.print(f"left out: {file}: {reason}", highlight=False)
-    console.print(rich_table(result))
+    for file, reason in result.data["left_out"].items():
+        console.print(f"left out of {file}: {reason}", highlight=False, soft_wrap=True)
+    console.print(rich_table(result, subjects=True))
+    for note in result.data["notes"]:
+        console.print(note, style="dim", highlight=False)
     console.print(f"Report: [bold]{written}[/]")
 
 

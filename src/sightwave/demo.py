@@ -12,7 +12,7 @@ from sightwave.recipe import Recipe
 from sightwave.report import page
 from sightwave.results import Result
 from sightwave.run import run
-from sightwave.splits import BySession
+from sightwave.splits import LeaveOneSessionOut
 
 Progress = Callable[[str, int, int], None]
 
@@ -71,6 +71,6 @@ def demo(
 
 
 def blocks_held_out(trap: Recipe) -> Recipe:
-    """Return the same brain in the same design, with a second session whose blocks come in another order as test."""
-    dataset = replace(trap.dataset, n_sessions=2, train_repetitions=2, test_repetitions=2)  # type: ignore[call-arg]
-    return replace(trap, dataset=dataset, split=BySession(test=("2",)), leaks=())
+    """Return the same brain and design over six sessions, each with its blocks in another order, each left out."""
+    dataset = replace(trap.dataset, n_sessions=6, train_repetitions=6, test_repetitions=6)  # type: ignore[call-arg]
+    return replace(trap, dataset=dataset, split=LeaveOneSessionOut(), leaks=())

@@ -146,7 +146,10 @@ def run(
     extras |= {f"history.{k}": np.array(v) for k, v in history.items() if v}
     facts |= trials.describe() | {"fingerprint": fingerprint, "phantom": recipe.dataset.phantom, "smoke": smoke}
     facts |= {"citation": recipe.dataset.citation, "licence": recipe.dataset.licence}
-    facts |= {"left_out": recipe.dataset.left_out(root), "notes": list(scores.attrs.get("notes", []))}
+    facts |= {
+        "left_out": recipe.dataset.left_out(root),
+        "notes": [*scores.attrs["notes"], *_not_tested(subjects, opened)],
+    }
     result = Result(
         name=name,
         recipe=describe(recipe),
@@ -204,6 +207,13 @@ def audited(
         allow=recipe.leaks,
     )
     return recipe, trials, stimuli, splits, verdict
+
+
+def _not_tested(subjects: Sequence[str], opened: Sequence[Trials]) -> list[str]:
+    """Say which subjects are in no test part, e.g. for want of a second run."""
+    tested = {s for trials in opened for s in trials.events["subject"]}
+    missing = [s for s in subjects if s not in tested]
+    return [f"Not tested, because the split has no test part for them: {', '.join(missing)}."] if missing else []
 
 
 def _run_id(path: Path) -> str:

@@ -137,6 +137,15 @@ def _by_subject(trials: Trials, joint: bool) -> Iterator[tuple[str, Mask]]:
             yield f"sub-{s}", subjects == s
 
 
+def _each_in_turn(trials: Trials, word: str, values: pd.Series[str]) -> Iterator[tuple[str, Mask, Mask, Mask]]:
+    none = np.zeros(len(trials), bool)
+    for name, mine in _by_subject(trials, False):
+        own = pd.unique(values[mine])
+        for value in own if len(own) > 1 else []:
+            test = mine & (values == value).to_numpy()
+            yield f"{name} {word}-{value}", mine & ~test, none, test
+
+
 def _isin(trials: Trials, column: str, values: object) -> Mask:
     return trials.events[column].isin(values).to_numpy()  # type: ignore[arg-type]
 
@@ -239,12 +248,18 @@ class LeaveOneRunOut(Splitter):
 
     def parts(self, trials: Trials) -> Iterator[tuple[str, Mask, Mask, Mask]]:
         """Yield one fold per run of each subject with at least two."""
-        none = np.zeros(len(trials), bool)
-        for name, mine in _by_subject(trials, False):
-            runs = trials.events["session"] + "/" + trials.events["run"]
-            for run in pd.unique(runs[mine]) if runs[mine].nunique() > 1 else []:
-                test = mine & (runs == run).to_numpy()
-                yield f"{name} run-{run}", mine & ~test, none, test
+        yield from _each_in_turn(trials, "run", trials.events["session"] + "/" + trials.events["run"])
+
+
+@dataclass(frozen=True)
+class LeaveOneSessionOut(Splitter):
+    """Within each subject, test on one session and train on the others; a subject with one session is left out."""
+
+    holds_out: ClassVar[tuple[str, ...]] = ("trial", "session")
+
+    def parts(self, trials: Trials) -> Iterator[tuple[str, Mask, Mask, Mask]]:
+        """Yield one fold per session of each subject with at least two."""
+        yield from _each_in_turn(trials, "ses", trials.events["session"])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 What may be exchanged is the stimulus: all trials of a stimulus within a subject move together, over folds and seeds
 too, because repeated trials of one picture are not independent witnesses. Where every stimulus belongs to one run,
 stimuli are exchanged within runs, because the EEG drifts between them. Where all subjects saw the same stimuli,
-one permutation serves all, so that what is odd about a picture is odd for everybody.
+one permutation serves all, so that what is odd about a picture is odd for everybody. Where classes came in blocks,
+whole blocks are exchanged within a session, because the trials of a block share the state of a drifting EEG.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import numpy as np
 
 from sightwave.decode.base import Metric
 from sightwave.errors import DataError
+from sightwave.judge.confounds import presentation_blocks
 from sightwave.judge.statistic import ALL, Draws, by_subject, check, distinct, group, subjects, with_all
 from sightwave.metrics.base import higher_is_better
 from sightwave.results import Predictions
 
 FROZEN = (
-    "chance is undefined: the truth never varies within a run, so nothing can be exchanged without exchanging runs, "
+    "chance is undefined: the truth never varies within a run or session, so nothing can be exchanged within it, "
     "and a decoder of time would do as well as a decoder of pictures"
 )
 
@@ -131,9 +133,13 @@ def exchangeable(predictions: Predictions) -> Exchange:
     """Find units and blocks of a set of predictions.
 
     Blocks are (session, run) of a subject when each of its stimuli lies in one of them and the truth varies in at least
-    one; the whole subject when stimuli recur in several runs, or when trials are averages over runs.
+    one; the whole subject when stimuli recur in several runs, or when trials are averages over runs. Where classes came
+    in blocks, units are those blocks and are exchanged within a session.
     """
     e, truth = predictions.events, predictions.truth
+    blocks = presentation_blocks(predictions)
+    if blocks is not None:
+        return _blockwise(predictions, blocks)
     unit, column = group(e, "subject", "stimulus"), "stimulus"
     if (distinct(unit, truth) > 1).any():  # the picture does not decide the answer, so the trial is the unit
         if "trial" not in e:
@@ -156,6 +162,15 @@ def exchangeable(predictions: Predictions) -> Exchange:
             frozen.append(name)
     own = Exchange(unit, truth[first], block, tuple(frozen))
     return _joint(group(e, column), subject, own) or own
+
+
+def _blockwise(predictions: Predictions, blocks: np.ndarray) -> Exchange:
+    """Exchange whole blocks of presentation within each session."""
+    subject, session = group(predictions.events, "subject"), group(predictions.events, "subject", "session")
+    first = np.unique(blocks, return_index=True)[1]
+    varies = distinct(session, predictions.truth)[session] > 1
+    frozen = [name for s, name in enumerate(subjects(predictions)) if not varies[subject == s].any()]
+    return Exchange(np.unique(blocks, return_inverse=True)[1], predictions.truth[first], session[first], tuple(frozen))
 
 
 def _joint(unit: np.ndarray, subject: np.ndarray, own: Exchange) -> Exchange | None:

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from sightwave.errors import ShapeError
+from sightwave.judge.statistic import group
+from sightwave.results import Predictions
 
 ALPHA = 0.005
 MIN_EXCESS = 0.25
@@ -132,3 +134,33 @@ def _normal_tail(z: float) -> float:
     from scipy.stats import norm
 
     return float(norm.sf(z))
+
+
+def presentation_blocks(predictions: Predictions) -> np.ndarray | None:
+    """Find the blocks of test trials: those shown one after the other with the same right answer.
+
+    Trials of a block share the state of a drifting EEG, so they are one witness and not many.
+
+    Parameters
+    ----------
+    predictions : Predictions
+        Single trials; their order within a run is that of `onset`, or of the rows where there is none.
+
+    Returns
+    -------
+    ndarray of int, shape (n_trials,), or None
+        None when the order is intermixed, or not known: averages, or no column `trial`.
+    """
+    e = predictions.events
+    if predictions.repetitions != "1" or "trial" not in e:
+        return None
+    run = group(e, "subject", "session", "run")
+    onset = e["onset"].to_numpy() if "onset" in e else np.zeros(len(e))
+    order = np.lexsort((np.arange(len(e)), onset, run))
+    _, first = np.unique(e["trial"].to_numpy()[order], return_index=True)  # seeds and folds repeat a trial
+    shown = order[np.sort(first)]
+    truth, run = predictions.truth[shown], run[shown]
+    if block_design(truth, run).verdict != "blocked":
+        return None
+    block = np.cumsum(np.r_[False, (truth[1:] != truth[:-1]) | (run[1:] != run[:-1])])
+    return pd.Series(block, index=e["trial"].to_numpy()[shown])[e["trial"]].to_numpy()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sightwave.decode.base import Metric
+from sightwave.judge.confounds import presentation_blocks
 from sightwave.judge.statistic import ALL, Draws, by_subject, check, group, seeds, subjects, with_all
 from sightwave.metrics.base import higher_is_better
 from sightwave.results import Predictions
@@ -27,8 +28,8 @@ class Intervals:
         ``"all"`` first.
     low, high : ndarray, shape (n_metrics, S + 1)
     resampled : tuple of str
-        What was drawn anew: of "subjects", "stimuli" or "trials", and "seeds". What is not named is taken as given: an
-        interval without "subjects" speaks of these subjects, not of people.
+        What was drawn anew: of "subjects"; "stimuli", "trials" or "blocks"; and "seeds". What is not named
+        is taken as given: an interval without "subjects" speaks of these subjects, not of people.
     """
 
     subjects: tuple[str, ...]
@@ -55,7 +56,8 @@ def bootstrap(predictions: Predictions, metrics: Sequence[Metric], *, n: int = 1
     Notes
     -----
     Stimuli are drawn with all their trials, jointly for all subjects, because all saw the same ones; with fewer than 10
-    of them trials are drawn instead, and the interval speaks of these stimuli. Subjects are drawn when there are at
+    of them trials are drawn instead, and the interval speaks of these stimuli. Where classes came in blocks, whole
+    blocks of presentation are drawn. Subjects are drawn when there are at
     least 5: fewer cannot show how people differ. Seeds are drawn when there are at least 2. The interval of one subject
     draws stimuli and seeds.
 
@@ -85,8 +87,11 @@ def bootstrap(predictions: Predictions, metrics: Sequence[Metric], *, n: int = 1
 
 
 def _units(predictions: Predictions) -> tuple[np.ndarray, str]:
-    """Return each trial's unit, and whether units are stimuli or trials."""
+    """Return each trial's unit, and whether units are blocks, stimuli or trials."""
     e = predictions.events
+    blocks = presentation_blocks(predictions)
+    if blocks is not None:
+        return np.unique(blocks, return_inverse=True)[1], "blocks"
     stimulus = group(e, "stimulus")
     if stimulus.max() + 1 >= MIN_STIMULI:
         return stimulus, "stimuli"

@@ -115,6 +115,8 @@ def _notes(p: Predictions, reasons: dict[str, str], resampled: tuple[str, ...]) 
         notes.append(f"intervals of {ALL!r} speak of {whom}, not of people")
     if "trials" in resampled:
         notes.append("intervals speak of these stimuli: they are too few to be drawn anew")
+    if "blocks" in resampled:
+        notes.append("classes came in blocks: whole blocks are permuted and drawn, for their trials are one witness")
     if "seeds" not in resampled and len(seeds(p)) == 1:
         notes.append("one seed: how training differs from seed to seed is not in the intervals")
     return notes

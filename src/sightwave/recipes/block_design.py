@@ -23,7 +23,9 @@ from sightwave.train import Solve
 
 recipe = Recipe(
     dataset=Phantom(
-        n_train=20,
+        n_train=12,
+        sfreq=125.0,
+        n_times=125,
         n_test=1,
         train_repetitions=1,
         test_repetitions=1,

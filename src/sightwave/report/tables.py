@@ -92,14 +92,15 @@ def rich_table(results: Result | Sequence[Result], *, metrics: int | None = None
         ("question", "what"),
         ("metric", "metric"),
         ("repetitions", "reps"),
-        ("subject", "subject"),
+        ("subject", "who"),
         ("score", "score"),
         ("interval", "95 %\ninterval"),
         ("chance", "chance"),
         ("p", "p"),
         ("ceiling", "ceiling"),
     ]
-    shown = [(c, head) for c, head in shown if c in lines and not (c == "subject" and set(lines[c]) == {"all"})]
+    says_nothing = {c for c, nothing in (("subject", "all"), ("ceiling", "unknown")) if set(lines[c]) == {nothing}}
+    shown = [(c, head) for c, head in shown if c in lines and c not in says_nothing]
     table = Table(
         title=_title(several),
         caption=_caption(several),
@@ -116,9 +117,10 @@ def rich_table(results: Result | Sequence[Result], *, metrics: int | None = None
             justify="right" if right else "left",
             no_wrap=right or c == "metric",
             overflow="fold",
-            min_width=8 if c == "question" else None,
+            min_width={"question": 8, "subject": 3}.get(c),
             style="bold" if c == "score" else None,
         )
+    ambiguous = (lines.groupby("question")["space"].nunique() > 1).any()
     before = None
     for _, line in lines.iterrows():
         group = (line.get("result"), line["question"], line["space"])
@@ -126,7 +128,9 @@ def rich_table(results: Result | Sequence[Result], *, metrics: int | None = None
         if first and before is not None:
             table.add_section()
         before = group
-        what = Text(f"{line['question']} ") + Text(line["space"], style="dim") if first else Text("")
+        # the space is named only where it tells two lines apart
+        space = f" {line['space']}" if ambiguous else ""
+        what = Text(line["question"]) + Text(space, style="dim") if first else Text("")
         table.add_row(*(what if c == "question" else _cell(c, str(line[c]), first) for c, _ in shown))
     return table
 
