@@ -96,7 +96,7 @@ def test_an_audit_that_fails_says_so_by_its_exit_status(tmp_path):
     mine = tmp_path / "leaky.py"
     mine.write_text(
         "from dataclasses import replace\nfrom sightwave.recipes.block_design import recipe\n"
-        "world = replace(recipe.dataset, n_train=2, categories=('cat', 'bus'), n_times=50)\n"
+        "world = replace(recipe.dataset, n_train=10, categories=('cat', 'bus'), n_times=50)\n"
         "recipe = replace(recipe, leaks=(), dataset=world)\n"
     )
     done = sightwave("audit", mine, "--subjects", "01")

@@ -41,7 +41,7 @@ FLOORS = (
     # the story
     {"recipe"},
     {"fold"},
-    {"run"},
+    {"story"},
     # doors
     {"recipes", "house"},
     {"demo"},
@@ -125,11 +125,11 @@ def test_the_rule_sees_every_kind_of_import(tmp_path, monkeypatch):
     file = tmp_path / "encoders" / "bad.py"
     file.parent.mkdir()
     file.write_text(
-        "import sightwave.run\nfrom sightwave import judge, __version__\nfrom sightwave.train.loop import fit\n"
+        "import sightwave.story\nfrom sightwave import judge, __version__\nfrom sightwave.train.loop import fit\n"
         "def f():\n    from sightwave.decode import base\n    from ..align import Aligner\n"
         "    from .base import Encoder\n    import numpy\n"
     )
-    assert [other for _, other in imported_rooms(file)] == ["run", "judge", "train", "decode", "align", "encoders"]
+    assert [other for _, other in imported_rooms(file)] == ["story", "judge", "train", "decode", "align", "encoders"]
     assert sorted(name for _, name in imports_at_the_top(file)) == ["sightwave"] * 3
 
 

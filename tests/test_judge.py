@@ -416,7 +416,7 @@ def test_all_rapid_runs_of_a_real_data_set_are_blocked_and_all_slow_runs_intermi
 
 
 def blocked_predictions(rng):
-    """A decoder of time: all trials of a block get the same guess; four sessions of eight blocks."""
+    """A decoder of time: one guess for all trials of a block; four sessions of eight blocks."""
     n_classes, per_block = 8, 10
     truth = np.concatenate([np.repeat(rng.permutation(n_classes), per_block) for _ in range(4)])
     guess = np.repeat(rng.integers(0, n_classes, 4 * n_classes), per_block)

@@ -8,7 +8,7 @@ from sightwave.describe import describe, key
 from sightwave.errors import UnknownName
 from sightwave.house import find, load_recipe, members, names
 from sightwave.recipe import Recipe, small
-from sightwave.run import run
+from sightwave.story import run
 
 RECIPES = names("recipes")
 

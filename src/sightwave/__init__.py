@@ -13,7 +13,6 @@ _ROOMS = {
     "embeddings": "Embeddings",
     "results": "Result Predictions",
     "recordings": "Recording",
-    "describe": "describe",
     "errors": "SightwaveError",
     "datasets.phantom": "Phantom",
     "datasets.own": "Own from_epochs from_arrays to_epochs write_own",
@@ -33,7 +32,7 @@ _ROOMS = {
     "decode.retrieve": "Retrieve",
     "decode.probe": "Probe",
     "recipe": "Recipe",
-    "run": "run audited",
+    "story": "run audited",
     "report.page": "write",
     "house": "find load_recipe",
 }

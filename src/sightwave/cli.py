@@ -96,7 +96,7 @@ def run(
     from sightwave.house import load_recipe
     from sightwave.report import page
     from sightwave.report.tables import rich_table
-    from sightwave.run import run as run_recipe
+    from sightwave.story import run as run_recipe
 
     name, found = load_recipe(recipe)
     console = Console()
@@ -175,7 +175,7 @@ def audit(
 ) -> None:
     """Audit a recipe's split for leaks and confounds, without training anything. Fails with status 77."""
     from sightwave.house import load_recipe
-    from sightwave.run import audited
+    from sightwave.story import audited
 
     _, found = load_recipe(recipe)
     verdict = audited(found, data=data, subjects=_listed(subjects) or None)[-1]

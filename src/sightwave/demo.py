@@ -11,8 +11,8 @@ from sightwave.house import find
 from sightwave.recipe import Recipe
 from sightwave.report import page
 from sightwave.results import Result
-from sightwave.run import run
 from sightwave.splits import LeaveOneSessionOut
+from sightwave.story import run
 
 Progress = Callable[[str, int, int], None]
 

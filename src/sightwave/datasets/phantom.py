@@ -230,7 +230,7 @@ class Phantom(Dataset):
         ids = tuple(world.index)
         captions = pd.Series([_scene(id_).captions for id_ in ids], index=world.index, dtype=object)
         table = world[["label"]].assign(captions=captions)
-        return Stimuli(table, lambda id_: _picture(id_).copy(), key({"phantom pictures": 1, "ids": ids}))
+        return Stimuli(table, lambda id_: _picture(str(id_)).copy(), key({"phantom pictures": 1, "ids": ids}))
 
 
 def _scene(stimulus: str) -> Scene:

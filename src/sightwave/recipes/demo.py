@@ -2,11 +2,12 @@
 
     sightwave run demo
 
-Two phantom subjects see 1,200 training pictures four times and 200 new test pictures sixteen times. The EEG is
-aligned to category labels, to CLIP's image space and to CLIP's text space by one encoder with three heads.
+Two phantom subjects see 1,200 training pictures four times and 200 new test pictures eight times. One encoder with
+three heads, trained on single trials, aligns the EEG to category labels, to CLIP's image space and to its text space.
 
-Published: nothing, the brain is simulated. Ours (phantom, subjects 01 and 02, seed 0, last epoch, 16 repetitions
-averaged): see the README's table, which the demo prints.
+Published: nothing, the brain is simulated. Ours (phantom, subjects 01 and 02, seed 0, last epoch, 8 repetitions
+averaged): category 92.3 % [89.2, 94.8] of 20, image 21.5 % [17.0, 25.8] and caption
+24.0 % [19.8, 28.7] of 200; about a minute on two CPU cores. Settings were chosen in another phantom world (seed 7).
 """
 
 from functools import partial
@@ -17,7 +18,7 @@ from sightwave.decode.retrieve import Retrieve
 from sightwave.encoders.project import EEGProject
 from sightwave.losses.contrastive import InfoNCE
 from sightwave.losses.labels import CrossEntropy
-from sightwave.preprocess import Average, Standardise, Whiten
+from sightwave.preprocess import Standardise, Whiten
 from sightwave.recipe import Recipe
 from sightwave.splits import Published
 from sightwave.targets.clip import ClipImage, ClipText
@@ -29,7 +30,7 @@ image, caption = ClipImage("phantom"), ClipText("phantom")
 recipe = Recipe(
     dataset=Phantom(sfreq=125.0, n_times=125, test_repetitions=8, signal=1.0),
     split=Published(),
-    steps=(Whiten(), Average(), Standardise()),
+    steps=(Whiten(), Standardise()),
     targets=(Labels(), image, caption),
     encoder=partial(EEGProject, width=256),
     stages=(
@@ -39,7 +40,7 @@ recipe = Recipe(
                 partial(InfoNCE, space=caption.space),
                 partial(CrossEntropy, weight=0.5),
             ),
-            epochs=30,
+            epochs=12,
             schedule="cosine",
         ),
     ),

@@ -12,12 +12,13 @@ from dataclasses import replace
 from sightwave.decode.classify import Classify
 from sightwave.encoders.eegnet import EEGNet
 from sightwave.losses.labels import CrossEntropy
-from sightwave.recipes import demo
+from sightwave.recipes import demo, ridge
 from sightwave.targets.labels import Labels
 from sightwave.train import Stage
 
 recipe = replace(
     demo.recipe,
+    steps=ridge.recipe.steps,
     encoder=EEGNet,
     targets=(Labels(),),
     stages=(Stage(losses=(CrossEntropy,), epochs=30, batch_size=64),),

@@ -2,20 +2,24 @@
 
     sightwave run ridge
 
-The same data, split and questions as `demo`; no gradient, a second per subject. Any decoder should have to beat it.
+The same data, split and questions as `demo`, with repetitions averaged in training, too. No gradient is needed, and
+any decoder should have to beat it.
 
-Published: nothing, the brain is simulated. Ours: see the README's table.
+Published: nothing, the brain is simulated. Ours (phantom, subjects 01 and 02, 8 repetitions averaged): category
+94.5 % [92.0, 96.8] of 20, image 14.5 % [11.2, 18.0] and caption 20.2 % [16.2, 24.5] of 200.
 """
 
 from dataclasses import replace
 from functools import partial
 
 from sightwave.encoders.time_bins import TimeBins
+from sightwave.preprocess import Average, Standardise, Whiten
 from sightwave.recipes import demo
 from sightwave.train import Solve
 
 recipe = replace(
     demo.recipe,
+    steps=(Whiten(), Average(), Standardise()),
     encoder=partial(TimeBins, n_bins=25),
     stages=(Solve(spaces=("label", demo.image.space, demo.caption.space)),),
 )

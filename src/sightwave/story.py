@@ -1,4 +1,4 @@
-"""run: the whole story, top to bottom. Read this file first.
+"""story: from recordings to a judged result, top to bottom. Read this file first.
 
 recordings -> trials -> split -> audit -> steps -> encoder -> alignment -> task -> judge -> Result
 """

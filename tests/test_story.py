@@ -25,8 +25,8 @@ from sightwave.losses.labels import CrossEntropy
 from sightwave.preprocess import Average, Standardise, Step
 from sightwave.recipe import Recipe, from_file
 from sightwave.results import Result
-from sightwave.run import audited, run
 from sightwave.splits import Published, Shuffled
+from sightwave.story import audited, run
 from sightwave.targets.labels import Labels
 from sightwave.targets.pixels import Pixels
 from sightwave.train import Solve, Stage
@@ -224,7 +224,7 @@ KILLED = """
     from dataclasses import replace
     from pathlib import Path
     sys.path.insert(0, {tests!r})
-    import test_run as t
+    import test_story as t
     from sightwave.train import loop
     loop.SAVE_EVERY_S = 0.0
     net = replace(t.RIDGE, encoder=t.partial(t.EEGProject, width=32), repetitions=(None,),
