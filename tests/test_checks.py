@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightwave.errors import DataError, ShapeError, UnitError
-from sightwave.tables import numbers, read_number_table, read_text_table
-from sightwave.trials_checks import check_arrays, check_trials
+from sightwave.reading.checks import check_arrays, check_trials
+from sightwave.reading.tables import numbers, read_number_table, read_text_table
 
 NAMES = ("Oz", "Cz", "Pz")
 
@@ -41,7 +41,7 @@ def test_a_wrong_unit_is_refused_with_the_likely_factor(make_trials, factor, wor
 
 @given(st.floats(np.log10(1e-6), np.log10(2e-4)), st.sampled_from((1e-6, 1e-3, 1e3, 1e6)))
 def test_every_ordinary_amplitude_passes_and_every_factor_is_caught(log_sd, factor):
-    from sightwave.trials_checks import check_unit
+    from sightwave.reading.checks import check_unit
 
     check_unit(10**log_sd, "f")
     if not 2e-7 <= 10**log_sd * factor <= 5e-4:  # 200 uV taken for mV is 0.2 uV, which some averages have

@@ -28,11 +28,10 @@ FLOORS = (
     # ground: errors, plain JSON, files
     {"errors"},
     {"describe", "files"},
-    {"tables"},
     # currencies: what is handed from room to room
     {"trials", "stimuli", "embeddings", "results", "cache"},
-    {"recordings", "trials_checks", "gather"},
-    {"mne_epochs"},
+    {"recordings"},
+    {"reading"},
     # rooms
     {"datasets", "phantom", "splits", "preprocess", "targets", "encoders", "losses", "generators", "metrics"},
     {"align"},
@@ -52,7 +51,7 @@ FLOOR = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
 ALLOWED = {("datasets", "phantom")}  # the simulated data set is made of the phantom
 
 HEAVY = {"transformers", "mne", "matplotlib", "sklearn", "diffusers", "peft"}
-NO_TORCH = set().union(*FLOORS[:6]) | {"splits", "preprocess", "metrics", "judge", "report", "cli", "house"}
+NO_TORCH = set().union(*FLOORS[:5]) | {"splits", "preprocess", "metrics", "judge", "report", "cli", "house"}
 
 
 def listed(found: list[str]) -> str:

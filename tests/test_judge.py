@@ -422,10 +422,9 @@ def blocked_predictions(rng):
     guess = np.repeat(rng.integers(0, n_classes, 4 * n_classes), per_block)
     scores = np.eye(n_classes, dtype=np.float32)[guess] + 0.01 * rng.random((len(truth), n_classes)).astype(np.float32)
     n = len(truth)
-    events = pd.DataFrame(
-        {"subject": "1", "session": (np.arange(n) * 4 // n).astype(str), "run": "1", "stimulus": np.arange(n).astype(str),
-         "label": truth.astype(str), "trial": np.arange(n).astype(str), "fold": "f", "seed": 0}
-    )  # fmt: skip
+    same = {"subject": "1", "run": "1", "fold": "f", "seed": 0}
+    each = {"session": np.arange(n) * 4 // n, "stimulus": np.arange(n), "label": truth, "trial": np.arange(n)}
+    events = pd.DataFrame({k: v.astype(str) for k, v in each.items()}).assign(**same)
     return Predictions("classify", "1", scores, truth, np.arange(n_classes).astype(str), events)
 
 

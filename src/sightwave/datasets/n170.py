@@ -12,11 +12,11 @@ import pandas as pd
 
 from sightwave.datasets.base import Dataset
 from sightwave.errors import DataError, MissingFile, one_of
+from sightwave.reading.checks import check_trials
+from sightwave.reading.tables import read_number_table
 from sightwave.recordings import Recording, concatenate
 from sightwave.stimuli import Stimuli
-from sightwave.tables import read_number_table
 from sightwave.trials import Trials
-from sightwave.trials_checks import check_trials
 
 CHANNELS = ("TP9", "AF7", "AF8", "TP10")
 LABELS = {1: "house", 2: "face"}

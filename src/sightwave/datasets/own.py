@@ -25,13 +25,13 @@ import pandas as pd
 from sightwave import files
 from sightwave.datasets.base import Dataset
 from sightwave.errors import DataError, MissingFile, one_of
-from sightwave.gather import CAPTION, captions_of, gather, images_in, images_of
-from sightwave.mne_epochs import to_epochs, trials_of
+from sightwave.reading.checks import TO_VOLTS, check_arrays, check_trials, complete_events
+from sightwave.reading.epochs import to_epochs, trials_of
+from sightwave.reading.gather import CAPTION, captions_of, gather, images_in, images_of
+from sightwave.reading.tables import numbers, read_text_table, refuse_empty, require
 from sightwave.recordings import concatenate
 from sightwave.stimuli import Stimuli
-from sightwave.tables import numbers, read_text_table, refuse_empty, require
 from sightwave.trials import COLUMNS, UNITS, Applied, Trials
-from sightwave.trials_checks import TO_VOLTS, check_arrays, check_trials, complete_events
 
 if TYPE_CHECKING:
     import mne

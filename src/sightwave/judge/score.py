@@ -43,8 +43,9 @@ def score(
     -------
     DataFrame
         Columns `SCORE_COLUMNS`; for each task, repetitions and metric a row ``"all"`` and a row per subject. ``"all"``
-        is the mean over subjects. `p` is one-sided and not corrected for the number of rows. `n_trials` counts test
-        trials of one seed. ``attrs["notes"]`` says in words what chance and intervals could not cover.
+        is the mean over subjects. A metric that guessing always satisfies (top-3 of three) has no row. `p` is one-sided
+        and not corrected for the number of rows. `n_trials` counts test trials of one seed. ``attrs["notes"]`` says in
+        words what chance and intervals could not cover.
 
     Raises
     ------
@@ -90,6 +91,8 @@ def _one(
     chance, n_trials = null.chance, _n_trials(p)
     rows = []
     for i, metric in enumerate(metrics):
+        if rows and (null.values[i] == 1).all():  # e.g. top-3 of three: whoever guesses is right
+            continue
         value = with_all(by_subject(metric, p))[:, 0]
         ceiling = np.full(len(value), np.nan) if best is None else with_all(by_subject(metric, best))[:, 0]
         rows.append(pd.DataFrame({

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from sightwave.errors import DataError
+from sightwave.reading.checks import complete_events
 from sightwave.trials import Trials
-from sightwave.trials_checks import complete_events
 
 if TYPE_CHECKING:
     import mne

@@ -12,8 +12,8 @@ import pandas as pd
 
 from sightwave import files
 from sightwave.errors import DataError
+from sightwave.reading.tables import read_text_table, refuse_empty, require
 from sightwave.stimuli import Stimuli
-from sightwave.tables import read_text_table, refuse_empty, require
 
 CAPTION = r"caption(_\d+)?"  # names of columns
 SUFFIXES = (".jpg", ".jpeg", ".png")

@@ -102,7 +102,7 @@ def check_trials(trials: Trials, source: str) -> None:
         first = int(np.flatnonzero(~ok_NC[:, channel])[0])
         raise DataError(
             f"{source}: eeg holds NaN or infinity in {int((~ok_NC).any(1).sum())} of {len(eeg)} trials, channel(s) "
-            f"{_some(names[~ok_NC.all(0)])}; the first is trial {first}, channel {names[channel]!r}. "
+            f"{_some(names[~ok_NC.all(0)])}; the first is trial {first}, channel {names[channel]}. "
             f"Drop these trials, or interpolate the channel, before loading."
         )
     if zero_N.any():
