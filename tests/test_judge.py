@@ -441,3 +441,23 @@ def test_blocks_are_one_witness_each_so_a_decoder_of_time_is_not_significant():
     assert np.mean(np.array(ps) <= 0.05) < 0.12
     # trials taken as independent would give about 4 * sqrt(p (1 - p) / 320) = 0.07
     assert np.median(widths) > 0.15
+
+
+def test_stimuli_are_exchanged_only_within_a_gallery():
+    """Two folds of one subject with four pictures each, two of them shared: pooled, the other fold's are absent."""
+    rng, metric = np.random.default_rng(0), recall_at(1)
+    galleries, ps = (["a", "b", "c", "d"], ["c", "d", "e", "f"]), []
+    for k in range(150):
+        parts = []
+        for fold, gallery in enumerate(galleries):
+            events = pd.DataFrame({"stimulus": gallery, "label": gallery}).assign(
+                subject="1", session="1", run=str(fold), fold=str(fold), seed=0, trial=[f"{fold}{g}" for g in gallery]
+            )
+            scores = rng.random((4, 4)).astype(np.float32)
+            parts.append(Predictions("retrieve x", "1", scores, np.arange(4), np.array(gallery), events))
+        p = Predictions.pool(parts)
+        assert p.scores.shape == (8, 6)
+        null = permutation(p, [metric], n=99, seed=k)
+        assert abs(null.chance[0, 0] - 0.25) < 0.16
+        ps.append(p_value(metric, null.values[0, :1], np.array([metric(p.scores, p.truth)]))[0])
+    assert np.mean(np.array(ps) <= 0.05) < 0.09

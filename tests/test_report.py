@@ -577,7 +577,7 @@ def test_the_terminal_table_is_short_and_fits_a_narrow_window():
         "5.0 %",
         "< 0.001",
         "61.2 %",
-        "Audit WARN",
+        "audit WARN",
         "opened twice",
     ):
         assert part in short

@@ -25,7 +25,7 @@ from sightwave.losses.labels import CrossEntropy
 from sightwave.preprocess import Average, Standardise, Step
 from sightwave.recipe import Recipe, from_file
 from sightwave.results import Result
-from sightwave.splits import Published, Shuffled
+from sightwave.splits import LeaveOneSubjectOut, Published, Shuffled
 from sightwave.story import audited, run
 from sightwave.targets.labels import Labels
 from sightwave.targets.pixels import Pixels
@@ -171,6 +171,21 @@ def test_two_seeds_are_two_decoders_and_one_score(tmp_path):
     first, second = (r.predictions[0].scores[(events["seed"] == k).to_numpy()] for k in (0, 1))
     assert not np.array_equal(first, second)
     assert set(r.scores.task) == {"classify", "probe label"}
+
+
+def test_a_gallery_may_hold_every_stimulus_of_the_experiment(tmp_path):
+    wide = replace(RIDGE, tasks=(Retrieve(PIXELS.space, gallery="all"),), repetitions=(None,))
+    r = run(wide, out=tmp_path, subjects=("01",), **QUICK)
+    assert set(r.scores.n_candidates) == {4 * (12 + 5)}
+    assert r.scores.chance[r.scores.metric == "recall@1"].max() < 0.06
+    with pytest.raises(RecipeError, match="'test' or 'all'"):
+        Retrieve(PIXELS.space, gallery="train")
+
+
+def test_a_left_out_subject_cannot_have_a_head_of_its_own(tmp_path):
+    with pytest.raises(RecipeError, match="whose heads it never trains"):
+        run(replace(RIDGE, split=LeaveOneSubjectOut(0.3), subject_heads=True, leaks=("stimulus",)), out=tmp_path)
+    assert not (tmp_path / "ledger.jsonl").exists()
 
 
 def test_a_smoke_run_needs_no_data_of_the_recipe(tmp_path):

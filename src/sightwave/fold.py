@@ -13,6 +13,7 @@ from torch import nn
 from sightwave.align import Aligner
 from sightwave.decode.base import Decoded
 from sightwave.embeddings import Embeddings
+from sightwave.errors import RecipeError
 from sightwave.preprocess import Step
 from sightwave.recipe import Recipe
 from sightwave.results import Predictions
@@ -58,10 +59,23 @@ class Fold:
         Their order gives each subject its index.
     device : str
         As torch names it.
+
+    Raises
+    ------
+    RecipeError
+        If subjects have heads of their own and a test subject's is not trained.
     """
 
     def __init__(self, recipe: Recipe, split: Split, stimuli: Stimuli, *, subjects: Sequence[str], device: str):
         self.recipe, self.stimuli, self.device = recipe, stimuli, device
+        strangers = sorted(
+            set(split.test.events["subject"]) - set(split.trials.events["subject"].iloc[split.train_rows])
+        )
+        if recipe.subject_heads and strangers:
+            raise RecipeError(
+                f"Fold {split.name!r} tests subject(s) {', '.join(strangers)}, whose heads it never trains. "
+                "Use subject_heads=False for subjects that are left out."
+            )
         self.name, self.steps = split.name, list[Step]()
         self._train, self._val = split.train, split.val
         for step in recipe.steps:

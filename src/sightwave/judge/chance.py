@@ -134,7 +134,7 @@ def exchangeable(predictions: Predictions) -> Exchange:
 
     Blocks are (session, run) of a subject when each of its stimuli lies in one of them and the truth varies in at least
     one; the whole subject when stimuli recur in several runs, or when trials are averages over runs. Where classes came
-    in blocks, units are those blocks and are exchanged within a session.
+    in blocks, units are those blocks and are exchanged within a session. Stimuli are exchanged only within a gallery.
     """
     e, truth = predictions.events, predictions.truth
     blocks = presentation_blocks(predictions)
@@ -148,6 +148,10 @@ def exchangeable(predictions: Predictions) -> Exchange:
                 "'trial', so it is unknown what can be exchanged."
             )
         unit, column = group(e, "subject", "trial"), "trial"
+    # folds with galleries of their own are pooled with -inf where a fold had no such candidate
+    absent = np.isneginf(predictions.scores)
+    gallery = np.unique(absent, axis=0, return_inverse=True)[1].reshape(-1) if absent.any() else np.zeros(len(e), int)
+    unit = group(e.assign(_unit=unit, _gallery=gallery), "_unit", "_gallery")
     first = np.unique(unit, return_index=True)[1]
     subject, run = group(e, "subject"), group(e, "subject", "session", "run")
     averaged = predictions.repetitions != "1" or ("n_averaged" in e and bool((e["n_averaged"] > 1).any()))
@@ -160,6 +164,9 @@ def exchangeable(predictions: Predictions) -> Exchange:
         block[mine] = -1 - s if whole else run[first][mine]
         if len(set(truth[first][mine])) < 2 if whole else s not in varying:
             frozen.append(name)
+    if absent.any():
+        block = np.unique(np.stack([block, gallery[first]]), axis=1, return_inverse=True)[1].reshape(-1)
+        return Exchange(unit, truth[first], block, tuple(frozen))
     own = Exchange(unit, truth[first], block, tuple(frozen))
     return _joint(group(e, column), subject, own) or own
 

@@ -89,7 +89,7 @@ def _one(
     null = permutation(p, metrics, n=n_permutations, seed=seed)
     interval = bootstrap(p, metrics, n=n_bootstrap, seed=seed)
     chance, n_trials = null.chance, _n_trials(p)
-    rows = []
+    rows: list[pd.DataFrame] = []
     for i, metric in enumerate(metrics):
         if rows and (null.values[i] == 1).all():  # e.g. top-3 of three: whoever guesses is right
             continue
@@ -99,7 +99,7 @@ def _one(
             "task": p.task, "metric": metric.__name__, "repetitions": p.repetitions, "subject": null.subjects,
             "value": value, "chance": chance[i], "low": interval.low[i], "high": interval.high[i],
             "p": p_value(metric, null.values[i], value), "ceiling": ceiling, "n_trials": n_trials,
-            "n_candidates": len(p.candidates),
+            "n_candidates": int((~np.isneginf(p.scores)).sum(1).max()),
         }))  # fmt: skip
     return pd.concat(rows, ignore_index=True)[list(SCORE_COLUMNS)], _notes(p, null.reasons, interval.resampled)
 

@@ -181,14 +181,13 @@ def _line(name: str, task: str, r: Any) -> list[str]:
 def _title(results: Sequence[Result]) -> str:
     names = ", ".join(dict.fromkeys(r.name for r in results))
     phantom = " · phantom (simulated brain)" if any(map(words.is_phantom, results)) else ""
-    leak = " · LEAK: the audit failed" if any(map(words.leaks, results)) else ""
-    return f"{_plain(names)}{phantom}{leak}"
+    leak = " · LEAK" if any(map(words.leaks, results)) else ""
+    verdicts = "/".join(dict.fromkeys(words.verdict(r) for r in results))
+    return f"{_plain(names)}{phantom} · audit {verdicts}{leak}"
 
 
 def _caption(results: Sequence[Result]) -> str:
-    lines = dict.fromkeys(
-        f"{r.name + ': audit' if len(results) > 1 else 'Audit'} {words.verdict(r)}. {words.opened(r)}" for r in results
-    )
+    lines = dict.fromkeys((f"{r.name}: " if len(results) > 1 else "") + words.opened(r) for r in results)
     return _plain("\n".join(lines))
 
 

@@ -62,7 +62,8 @@ class ClipImage(Target):
     Notes
     -----
     Intermediate layers are easier to decode than the projected embedding by 20 points and more (Shallow Alignment,
-    https://arxiv.org/abs/2601.21948). Vectors keep the length that the model gives them.
+    https://arxiv.org/abs/2601.21948). Vectors keep the length that the model gives them. Tried with the tiny CLIP and
+    with untrained models of transformers' classes; OpenAI's own weights have not been loaded so far.
     """
 
     model: str | Path = "phantom"

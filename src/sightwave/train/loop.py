@@ -54,7 +54,7 @@ def fit(
         tower itself when it is tuned.
     seed : int
     device : str
-        As torch names it.
+        As torch names it. Only the CPU has been tried so far.
     checkpoint : Path or None
         Written at least every ten seconds, at the end of an epoch; with ``resume`` the training goes on from it.
     identity : mapping
