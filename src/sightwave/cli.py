@@ -94,7 +94,7 @@ def run(
 ) -> None:
     """Train and judge a recipe; prints the scores and writes a result folder and its HTML page."""
     from sightwave.house import load_recipe
-    from sightwave.report import page
+    from sightwave.report import page, words
     from sightwave.report.tables import rich_table
     from sightwave.story import run as run_recipe
 
@@ -117,7 +117,7 @@ def run(
     for file, reason in result.data["left_out"].items():
         console.print(f"left out of {file}: {reason}", highlight=False, soft_wrap=True)
     console.print(rich_table(result, subjects=True))
-    for note in result.data["notes"]:
+    for note in words.notes(result):
         console.print(note, style="dim", highlight=False)
     console.print(f"Report: [bold]{written}[/]")
 

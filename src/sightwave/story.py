@@ -213,7 +213,7 @@ def _not_tested(subjects: Sequence[str], opened: Sequence[Trials]) -> list[str]:
     """Say which subjects are in no test part, e.g. for want of a second run."""
     tested = {s for trials in opened for s in trials.events["subject"]}
     missing = [s for s in subjects if s not in tested]
-    return [f"Not tested, because the split has no test part for them: {', '.join(missing)}."] if missing else []
+    return [f"the split has no test part for subject(s) {', '.join(missing)}"] if missing else []
 
 
 def _run_id(path: Path) -> str:

@@ -42,8 +42,9 @@ class Trials:
         Voltages in `unit`, time axis last, in the order of `events`. May be a memory map.
     events : DataFrame, n_trials rows
         Columns `COLUMNS`, all text: `subject`, `session`, `run`, `stimulus` (id of the picture), `label` (category).
-        Known extras: `trial` (unique id, made when absent), `onset` (s, within the run's recording), `recording`
-        (name of the file it was cut from), `repetition`, `n_averaged`, `part` ("train", "val" or "test" as published).
+        Known extras: `trial` (unique id, made when absent), `stimulus_known` (False where no log tells the picture),
+        `onset` (s, within the run's recording), `recording` (name of the file it was cut from), `repetition`,
+        `n_averaged`, `part` ("train", "val" or "test" as published).
     ch_names : tuple of str, length n_channels
         10-05 names, as MNE spells them ("Oz", not "OZ").
     sfreq : float
@@ -167,6 +168,9 @@ class Trials:
     def describe(self) -> dict[str, object]:
         """Return the numbers that describe these trials: what a reader of a table asks first."""
         count = {f"n_{PLURAL[c]}": int(self.events[c].nunique()) for c in COLUMNS}
+        if "stimulus_known" in self.events:  # ids of unknown pictures are only names of trials
+            known = self.events["stimulus_known"].astype(bool)
+            count["n_stimuli"] = int(self.events["stimulus"][known].nunique())
         return {
             "n_trials": len(self),
             "n_channels": len(self.ch_names),

@@ -103,13 +103,13 @@ def _part(r: Result, *, first: bool) -> dict[str, Any]:
 
 def _facts(r: Result) -> list[tuple[str, str]]:
     d, n = r.data, len(r.data.get("ch_names") or ())
-    trials_, n_stimuli = d.get("n_trials"), d.get("n_stimuli", d.get("n_stimuluss"))
+    trials_, n_stimuli = d.get("n_trials"), d.get("n_stimuli")
     given = [
         ("subjects", str(d.get("n_subjects", len(r.subjects)))),
         ("trials", f"{trials_:,}" if isinstance(trials_, int) else ""),
         ("channels", str(n or d.get("n_channels", ""))),
         ("sampled at", f"{float(d['sfreq']):g} Hz" if d.get("sfreq") else ""),
-        ("pictures", f"{n_stimuli:,}" if isinstance(n_stimuli, int) else ""),
+        ("pictures", f"{n_stimuli:,}" if isinstance(n_stimuli, int) and n_stimuli else ""),
         ("seeds", str(len(r.seeds)) if r.seeds else ""),
         ("recipe", r.name),
     ]

@@ -208,7 +208,7 @@ def headline(result: Result) -> str:
         whole = rows[rows.subject == "all"]
         clauses.append(_clause(question(task), metric, whole if len(whole) else rows))
         levels.append(top)
-    n = len(result.subjects)
+    n = table["subject"][table["subject"] != "all"].nunique() or len(result.subjects)  # not all may have been tested
     brain = ("simulated EEG of {} phantom subject{}" if is_phantom(result) else "the EEG of {} subject{}").format(
         n, "s" * (n != 1)
     )
