@@ -67,6 +67,7 @@ def demo(
 ) -> None:
     """Decode a phantom's EEG into categories, images and captions, and write one HTML page. Needs no data."""
     from sightwave.demo import demo as run_demo
+    from sightwave.report import words
     from sightwave.report.tables import rich_table
 
     console = Console()
@@ -74,6 +75,8 @@ def demo(
         results, confound, page = run_demo(out=out, subjects=tuple(_listed(subjects)), smoke=smoke, progress=tell)
     for result in (*results, *confound):
         console.print(rich_table(result, metrics=1))
+        if said := words.efficiencies(result):
+            console.print(said, highlight=False)
     console.print(f"Report: [bold]{page}[/]")
 
 
@@ -117,7 +120,7 @@ def run(
     for file, reason in result.data["left_out"].items():
         console.print(f"left out of {file}: {reason}", highlight=False, soft_wrap=True)
     console.print(rich_table(result, subjects=True))
-    for note in words.notes(result):
+    for note in filter(None, [words.efficiencies(result), *words.notes(result)]):
         console.print(note, style="dim", highlight=False)
     console.print(f"Report: [bold]{written}[/]")
 

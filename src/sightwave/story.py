@@ -23,6 +23,7 @@ from sightwave.describe import describe, key
 from sightwave.errors import one_of
 from sightwave.fold import Fold
 from sightwave.judge.audit import Audit, audit
+from sightwave.judge.efficiency import efficiency
 from sightwave.judge.score import score
 from sightwave.judge.sealed import open_test, test_key, times_opened
 from sightwave.recipe import Recipe, small
@@ -145,6 +146,7 @@ def run(
     extras, facts = material(predictions[-1], opened, stimuli)
     extras |= {f"history.{k}": np.array(v) for k, v in history.items() if v}
     facts |= trials.describe() | {"fingerprint": fingerprint, "phantom": recipe.dataset.phantom, "smoke": smoke}
+    facts |= {"efficiency": _efficiency(recipe, predictions)}
     facts |= {"citation": recipe.dataset.citation, "licence": recipe.dataset.licence}
     facts |= {
         "left_out": recipe.dataset.left_out(root),
@@ -207,6 +209,13 @@ def audited(
         allow=recipe.leaks,
     )
     return recipe, trials, stimuli, splits, verdict
+
+
+def _efficiency(recipe: Recipe, predictions: Sequence[Predictions]) -> dict[str, float]:
+    """Efficiency of each task's headline at the highest number of repetitions, where an ideal observer is known."""
+    last = {p.task: p for p in predictions}
+    values = {t.name: efficiency(last[t.name], t.metrics[0], recipe.dataset.ideal) for t in recipe.tasks}
+    return {task: value for task, value in values.items() if np.isfinite(value)}
 
 
 def _not_tested(subjects: Sequence[str], opened: Sequence[Trials]) -> list[str]:

@@ -47,6 +47,13 @@ class Dataset(ABC):
         """Return what `load` leaves out, and why: file -> reason."""
         return {}
 
-    def ideal(self, predictions: Predictions) -> np.ndarray | None:
-        """Scores that an ideal observer would have given, same shape as ``predictions.scores``; None when unknown."""
+    def ideal(self, predictions: Predictions, *, repetitions: float | None = None) -> np.ndarray | None:
+        """Scores that an ideal observer would have given, same shape as ``predictions.scores``; None when unknown.
+
+        Parameters
+        ----------
+        predictions : Predictions
+        repetitions : float or None
+            Let it see averages of so many repetitions, a fraction if need be, instead of the predictions' own number.
+        """
         return None

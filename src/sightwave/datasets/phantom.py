@@ -153,7 +153,7 @@ class Phantom(Dataset):
         trials = Trials(eeg, pd.concat(tables, ignore_index=True), self.ch_names, self.sfreq)
         return trials, self._stimuli(world)
 
-    def ideal(self, predictions: Predictions) -> np.ndarray | None:
+    def ideal(self, predictions: Predictions, *, repetitions: float | None = None) -> np.ndarray | None:
         """Scores of the ideal observer for exactly these trials: log-likelihoods of pictures or of categories.
 
         It sees trials without nuisances and knows the brain, so it bounds what can be read; with no signal it guesses.
@@ -166,7 +166,7 @@ class Phantom(Dataset):
         known = seen.isin(world.index).all() and events["subject"].isin(self.subjects()).all()
         if not (fits and known and (pictures or all(c in self.categories for c in candidates))):
             return None
-        rng, n = np.random.default_rng([self.seed, 6]), int(predictions.repetitions)
+        rng, n = np.random.default_rng([self.seed, 6]), repetitions or int(predictions.repetitions)
         if not self.signal:
             return rng.standard_normal(predictions.scores.shape).astype(np.float32)
         scores = np.empty(predictions.scores.shape, np.float32)

@@ -32,18 +32,18 @@ def means(brain: Brain, z: np.ndarray) -> np.ndarray:
     return np.asarray(z, float) @ np.linalg.cholesky(m + 1e-9 * np.eye(len(m)))
 
 
-def observe(u_NK: np.ndarray, *, repetitions: int, rng: np.random.Generator) -> np.ndarray:
+def observe(u_NK: np.ndarray, *, repetitions: float, rng: np.random.Generator) -> np.ndarray:
     """Simulate the whitened average of repeated trials, (n, K): one row per row of `means`."""
     return u_NK + rng.standard_normal(u_NK.shape) / np.sqrt(repetitions)
 
 
-def identify(x_NK: np.ndarray, u_MK: np.ndarray, *, repetitions: int) -> np.ndarray:
+def identify(x_NK: np.ndarray, u_MK: np.ndarray, *, repetitions: float) -> np.ndarray:
     """Log-likelihood of every candidate picture, (n, m), but for a constant per trial."""
     return repetitions * (x_NK @ u_MK.T - 0.5 * (u_MK**2).sum(1))
 
 
 def classify(
-    x_NK: np.ndarray, bank_MK: np.ndarray, class_M: np.ndarray, n_classes: int, *, repetitions: int
+    x_NK: np.ndarray, bank_MK: np.ndarray, class_M: np.ndarray, n_classes: int, *, repetitions: float
 ) -> np.ndarray:
     """Log-likelihood of every class, (n, n_classes): the mean likelihood of the class's exemplars in a bank.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sightwave.report import words
@@ -43,6 +43,7 @@ class Forest:
     metric: str
     marks: list[Mark]
     ticks: list[tuple[float, str]]
+    efficiency: str = ""
 
     @property
     def top(self) -> Mark:
@@ -71,7 +72,8 @@ def forests(result: Result) -> list[Forest]:
         order = sorted(
             rows.itertuples(), key=lambda r: (r.subject != "all", str(r.subject), -words.level(str(r.repetitions)))
         )
-        made.append(lay_out(words.question(task), metric, order))
+        efficiency = words.efficiency(result, str(task))
+        made.append(replace(lay_out(words.question(task), metric, order), efficiency=efficiency))
     return made
 
 

@@ -185,6 +185,18 @@ def notes(result: Result) -> list[str]:
     ]
 
 
+def efficiency(result: Result, task: str) -> str:
+    """Say how much of the evidence the decoder used, against the ideal observer; nothing where that is unknown."""
+    value = (result.data.get("efficiency") or {}).get(task)
+    return "" if value is None else "< 0.01 %" if value < 1e-4 else f"{100 * value:.2g} %"
+
+
+def efficiencies(result: Result) -> str:
+    """Say the efficiency of every task in one sentence; nothing where no ideal observer is known."""
+    said = [f"{question(t).word} {efficiency(result, t)}" for t in result.data.get("efficiency") or {}]
+    return f"Efficiency against the ideal observer: {_list(said)}." if said else ""
+
+
 def opened(result: Result) -> str:
     """How often the test set was opened, and how the epoch was chosen.
 
