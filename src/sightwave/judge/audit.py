@@ -184,7 +184,7 @@ def _columns(folds: list[Sides], holds_out: tuple[str, ...]) -> list[Finding]:
     for column in COLUMNS:
         weight = FAIL if column in holds_out else INFO
         found += _over(folds, column, weight, lambda f, c=column: leaks.same_level(f, c),
-                       f"{column}s are in train and in test")  # fmt: skip
+                       f"{column}(s) in train and in test")  # fmt: skip
     return found
 
 
