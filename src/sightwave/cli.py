@@ -210,6 +210,24 @@ def phantom_show(out: Annotated[Path, typer.Option(help="The picture to write.")
     print(out)
 
 
+@phantom.command("write")
+def phantom_write(
+    folder: Annotated[Path, typer.Argument(help="Where to write; an empty folder, or one written before.")],
+    like: Annotated[str, typer.Option(help="`things-eeg2`, `mss` or `cvpr40`.")] = "things-eeg2",
+    subjects: Annotated[int, typer.Option(help="How many subjects.")] = 2,
+    small: Annotated[bool, typer.Option(help="A toy size: seconds and about 100 MB a subject.")] = False,
+    seed: Annotated[int, typer.Option(help="Everything random.")] = 0,
+) -> None:
+    """Write a phantom in the files of a real data set, to try readers and pipelines on."""
+    from sightwave.phantom.layouts import LAYOUTS, SMALL
+
+    if like not in LAYOUTS:
+        raise errors.one_of("layout", like, LAYOUTS)
+    options: dict[str, Any] = dict(SMALL[like]) if small else {}
+    LAYOUTS[like](folder, subjects=tuple(range(1, subjects + 1)), seed=seed, **options)
+    print(f"{folder}: a phantom in the layout of {like}, {subjects} subject(s)")
+
+
 @phantom.command("train-clip")
 def phantom_train_clip(
     out: Annotated[Path, typer.Option(help="Folder for weights, tokenizer, image processor and log.")],

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import shutil
+import tokenize
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -137,12 +139,44 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return arrays, meta
 
 
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write one array of numbers, of any shape, as ``.npy``, whole or not at all."""
+    with replacing(path) as part, part.open("wb") as f:
+        np.save(f, array, allow_pickle=False)
+
+
+def save_pickle(path: Path, value: Any, *, wrapped: bool = False) -> None:
+    """Write plain values and arrays as a pickle of protocol 4, whole or not at all: for layouts that others chose.
+
+    Parameters
+    ----------
+    path : Path
+    value : object
+    wrapped : bool
+        Put it into an ``.npy`` array of one object first, as ``numpy.save`` does with a dict.
+    """
+    with replacing(path) as part, part.open("wb") as f:
+        if wrapped:
+            np.save(f, np.array(value, dtype=object))
+        else:
+            pickle.dump(value, f, protocol=4)
+
+
+def save_torch(path: Path, value: Any) -> None:
+    """Write tensors, arrays and plain values as ``torch.save`` does, whole or not at all: for others' layouts."""
+    import torch
+
+    # given a path, torch would write the staging name into the archive, and no two files would be the same
+    with replacing(path) as part, part.open("wb") as f:
+        torch.save(value, f, pickle_protocol=5)
+
+
 def load_array(path: Path, *, mmap: bool = True) -> np.ndarray:
     """Open an ``.npy`` file, memory-mapped unless told otherwise; pickled objects are refused."""
     _file(path)
     try:
         array: np.ndarray = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as e:
+    except (ValueError, EOFError, OSError, SyntaxError, tokenize.TokenError) as e:
         raise DataError(f"{path}: not a whole .npy array of numbers ({e}). Save it with numpy.save.") from e
     return array
 
