@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from scipy.stats import binomtest, kstest
 from sightwave.errors import DataError, SealError, ShapeError, UnknownName
 from sightwave.judge import sealed
 from sightwave.judge.chance import _shuffle, exchangeable, p_value, permutation
-from sightwave.judge.confounds import block_design
+from sightwave.judge.confounds import block_design, presentation_blocks
 from sightwave.judge.intervals import bootstrap
 from sightwave.judge.score import score
 from sightwave.judge.statistic import by_subject, with_all
@@ -461,3 +462,10 @@ def test_stimuli_are_exchanged_only_within_a_gallery():
         assert abs(null.chance[0, 0] - 0.25) < 0.16
         ps.append(p_value(metric, null.values[0, :1], np.array([metric(p.scores, p.truth)]))[0])
     assert np.mean(np.array(ps) <= 0.05) < 0.09
+
+
+def test_an_unknown_order_of_presentation_makes_no_blocks():
+    p = blocked_predictions(np.random.default_rng(0))
+    assert presentation_blocks(p) is not None
+    unknown = replace(p, events=p.events.assign(onset=np.nan))
+    assert presentation_blocks(unknown) is None

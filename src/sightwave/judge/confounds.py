@@ -149,13 +149,15 @@ def presentation_blocks(predictions: Predictions) -> np.ndarray | None:
     Returns
     -------
     ndarray of int, shape (n_trials,), or None
-        None when the order is intermixed, or not known: averages, or no column `trial`.
+        None when the order is intermixed, or not known: averages, onsets that are NaN, or no column `trial`.
     """
     e = predictions.events
     if predictions.repetitions != "1" or "trial" not in e:
         return None
     run = group(e, "subject", "session", "run")
-    onset = e["onset"].to_numpy() if "onset" in e else np.zeros(len(e))
+    onset = e["onset"].to_numpy(float) if "onset" in e else np.zeros(len(e))
+    if np.isnan(onset).any():
+        return None
     order = np.lexsort((np.arange(len(e)), onset, run))
     _, first = np.unique(e["trial"].to_numpy()[order], return_index=True)  # seeds and folds repeat a trial
     shown = order[np.sort(first)]
