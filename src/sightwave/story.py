@@ -145,7 +145,11 @@ def run(
     )
     extras, facts = material(predictions[-1], opened, stimuli)
     extras |= {f"history.{k}": np.array(v) for k, v in history.items() if v}
-    facts |= trials.describe() | {"fingerprint": fingerprint, "phantom": recipe.dataset.phantom, "smoke": smoke}
+    facts |= trials.describe() | {
+        "fingerprint": fingerprint,
+        "phantom": recipe.dataset.is_phantom(root),
+        "smoke": smoke,
+    }
     facts |= {"efficiency": _efficiency(recipe, predictions)}
     facts |= {"citation": recipe.dataset.citation, "licence": recipe.dataset.licence}
     facts |= {

@@ -47,6 +47,10 @@ class Dataset(ABC):
         """Return what `load` leaves out, and why: file -> reason."""
         return {}
 
+    def is_phantom(self, root: Path | None) -> bool:
+        """Whether the brain is simulated: always, or because the phantom's writers left ``PHANTOM.txt`` in ``root``."""
+        return self.phantom or (root is not None and (root / "PHANTOM.txt").exists())
+
     def ideal(self, predictions: Predictions, *, repetitions: float | None = None) -> np.ndarray | None:
         """Scores that an ideal observer would have given, same shape as ``predictions.scores``; None when unknown.
 

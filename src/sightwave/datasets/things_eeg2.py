@@ -1,0 +1,373 @@
+"""THINGS-EEG2: ten people, 16,540 pictures of 1,654 concepts to train on and 200 of other concepts to test on.
+
+Four layouts circulate, and all are read. What they are called here, and what tells them apart::
+
+    official     sub-01/preprocessed_eeg_training.npy (and _test)   a dict saved with numpy; 17 channels, 100 Hz
+    nice         the same names                                     a plain pickle of that dict; 63 channels, 250 Hz
+    ubp          sub-01/train.pt and test.pt                        a torch file of arrays and names per trial
+    neurobridge  sub-01/train.npy and test.npy, info.json           plain arrays, (concept, picture, repetition, ...)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sightwave import files
+from sightwave.datasets.base import Dataset
+from sightwave.describe import key
+from sightwave.errors import DataError, MissingFile, RecipeError, ShapeError, one_of
+from sightwave.reading.checks import check_arrays, check_trials, check_unit
+from sightwave.reading.gather import SUFFIXES, gather
+from sightwave.reading.unpickle import load_pickle
+from sightwave.stimuli import Stimuli
+from sightwave.trials import Applied, Trials
+
+VARIANTS = ("official", "nice", "ubp", "neurobridge")
+PARTS = ("train", "test")
+DICTS = {"train": "preprocessed_eeg_training.npy", "test": "preprocessed_eeg_test.npy"}
+WHITENED = {
+    "official": "Whitened as published: covariance of the training and the test part",
+    "nice": "Whitened as published: covariance of the training part",
+    "ubp": "Whitened as published: covariance of the training part",
+    "neurobridge": "Whitened or standardised as published: statistics of the training part",
+}
+VOLTS = 1e-3
+"""Smaller numbers than this are volts: EEG has at most 5e-4, whitened data about 1."""
+GET = "https://osf.io/anp5v (official), https://huggingface.co/datasets/Haitao999/things-eeg (ubp)"
+
+
+@dataclass(frozen=True)
+class ThingsEeg2(Dataset):
+    """One trial per picture and repetition; `part` is "train" or "test" as published.
+
+    `stimulus` is ``<concept folder>/<file>``, `label` the concept without its number. `run` is the part, since training
+    and test pictures were recorded apart; `session` is known in the layout ubp and "unknown" in the others. The order
+    of presentation was not kept, so `onset` is NaN. The unit is "z", since all four layouts are whitened, unless the
+    numbers are as small as volts.
+
+    Parameters
+    ----------
+    variant : str
+        Layout; "auto" looks which files are there, and asks when there are two.
+    average : bool
+        Average the repetitions of each picture while reading, in the training and the test part, which needs a quarter
+        of the memory or less; the column `n_averaged` says of how many.
+
+    References
+    ----------
+    Gifford et al. 2022, https://doi.org/10.1016/j.neuroimage.2022.119754. Files named ``times`` may hold 300 values
+    for 250 samples: the last ones count.
+    """
+
+    variant: str = "auto"
+    average: bool = False
+
+    citation = "Gifford, Dwivedi, Roig & Cichy 2022, https://doi.org/10.1016/j.neuroimage.2022.119754"
+    licence = "CC BY (EEG); the THINGS pictures have their own terms"
+
+    def __post_init__(self) -> None:
+        if self.variant not in ("auto", *VARIANTS):
+            raise RecipeError(f"ThingsEeg2.variant must be auto or one of {VARIANTS}, got {self.variant!r}.")
+
+    def subjects(self, root: Path | None) -> tuple[str, ...]:
+        """Numbers of the ``sub-*`` folders that hold both parts."""
+        return tuple(self._found(_folder(root))[1])
+
+    def load(self, root: Path | None, subjects: tuple[str, ...]) -> tuple[Trials, Stimuli]:
+        """Read one subject after the other into one array, float16 where the files are, else float32.
+
+        Raises
+        ------
+        MissingFile, DataError, ShapeError
+            Naming file and field: counts of pictures that differ, axes in another order, names that are no data.
+        """
+        root = _folder(root)
+        variant, there = self._found(root)
+        for s in subjects:
+            if s not in there:
+                raise one_of("subject", s, list(there))
+        listed = ({}, "") if variant == "ubp" else _pictures(root)
+        eeg, tables = np.empty((0, 0, 0), np.float32), []
+        head: tuple[tuple[str, ...], float, float] | None = None
+        for s in subjects:
+            for part, path in there[s].items():
+                one = _read(path, variant)
+                head = head or one.head
+                if one.head != head:
+                    raise DataError(f"{path}: channels or times differ from those of the files before it.")
+                tables.append(self._events(one, s, part, listed))
+                eeg = _append(eeg, one.eeg, self.average)
+                del one  # up to 8 GB, before the next is read
+        if head is None:
+            raise DataError(f"{root}: no subject was asked for.")
+        events = pd.concat(tables, ignore_index=True)
+        trials = Trials(eeg, events, *head, "z")
+        check_trials(trials, source := f"{root}, {variant}")
+        sd = float(np.median(np.asarray(eeg[:: max(1, len(eeg) // 100)], np.float64).std(2)))
+        if sd < VOLTS:
+            check_unit(sd, source)
+        done = [*([WHITENED[variant]] if sd >= VOLTS else []), *(["Average"] if self.average else [])]
+        trials = replace(trials, unit="V" if sd < VOLTS else "z", history=tuple(map(Applied, done)))
+        return trials, _stimuli(root, events)
+
+    def left_out(self, root: Path | None) -> dict[str, str]:
+        """Return subjects that lack one of the two parts: folder -> reason."""
+        root = _folder(root)
+        variant, there = self._found(root)
+        folders = {p for s in there.values() for p in (s["train"].parent.parent,)}
+        out = {}
+        for folder in sorted(folders):
+            for sub in sorted(folder.glob("sub-*")):
+                lost = [n for n in _names(variant).values() if not (sub / n).exists()]
+                if lost:
+                    out[sub.relative_to(root).as_posix()] = f"{', '.join(lost)} not there"
+        return out
+
+    def _found(self, root: Path) -> tuple[str, dict[str, dict[str, Path]]]:
+        """Tell the layout, and the files by subject and part."""
+        found: dict[tuple[str, Path], dict[str, dict[str, Path]]] = {}
+        subs = [*root.glob("sub-*"), *root.glob("*/sub-*"), *root.glob("*/*/sub-*")]
+        for sub in sorted({*subs, *([root] if root.name.startswith("sub-") else [])}):
+            for kind in ("official", "ubp", "neurobridge"):
+                paths = {part: sub / name for part, name in _names(kind).items()}
+                if all(p.exists() for p in paths.values()):
+                    plain = kind == "official" and not _starts_with_numpy(paths["train"])
+                    place = ("nice" if plain else kind, sub.parent)
+                    found.setdefault(place, {})[sub.name.removeprefix("sub-")] = paths
+        fits = {k: v for k, v in found.items() if self.variant in ("auto", k[0])}
+        if len(fits) > 1:
+            shown = "; ".join(f"{variant} in {place}" for variant, place in fits)
+            raise DataError(f"{root} holds several copies: {shown}. Say which: variant=..., or give the folder itself.")
+        if not fits:
+            wanted = " or ".join(dict.fromkeys(n["train"] for n in map(_names, VARIANTS)))
+            others = f" There is {', '.join(v for v, _ in found)} in it." if found else ""
+            raise MissingFile(
+                f"No THINGS-EEG2 of variant {self.variant!r} below {root}: expected sub-01/{wanted}, each with "
+                f"its test part.{others} Get it from {GET}."
+            )
+        (variant, _), there = next(iter(fits.items()))
+        return variant, dict(sorted(there.items()))
+
+    def _events(self, one: _One, subject: str, part: str, listed: tuple[dict[str, list[str]], str]) -> pd.DataFrame:
+        """Make one row per picture and repetition, or per picture."""
+        n, reps = one.eeg.shape[:2]
+        if one.stimuli is not None:
+            stimuli = one.stimuli
+        else:
+            names, source = listed
+            stimuli = np.array(names[part])
+            if len(stimuli) != n:
+                raise DataError(
+                    f"{source} names {len(stimuli)} {part} pictures, {one.path} holds {n} conditions. They belong "
+                    f"to different copies of the data; nothing is padded or cut."
+                )
+        table = pd.DataFrame({"stimulus": stimuli})
+        table["subject"], table["run"], table["part"], table["onset"] = subject, part, part, np.nan
+        table["label"] = [re.sub(r"^\d+_", "", s.partition("/")[0]) for s in stimuli]
+        ids = [f"sub-{subject}_{part}_{i:05d}" for i in range(n)]
+        if self.average:
+            said = ["unknown"] * n
+            if one.sessions is not None:
+                said = ["+".join(dict.fromkeys(sorted(map(str, row)))) for row in one.sessions]
+            return table.assign(session=said, n_averaged=reps, trial=ids)
+        row, nth = np.repeat(np.arange(n), reps), np.tile(np.arange(reps), n)
+        said = ["unknown"] * len(row) if one.sessions is None else list(map(str, one.sessions.ravel()))
+        trial = [f"{ids[i]}_{r + 1:02d}" for i, r in zip(row, nth, strict=True)]
+        return table.iloc[row].reset_index(drop=True).assign(session=said, repetition=nth + 1, trial=trial)
+
+
+@dataclass(frozen=True, eq=False)
+class _One:
+    """What one file holds; eeg is (n_conditions, n_repetitions, n_channels, n_times)."""
+
+    path: Path
+    eeg: np.ndarray
+    ch_names: tuple[str, ...]
+    sfreq: float
+    tmin: float
+    stimuli: np.ndarray | None = None
+    sessions: np.ndarray | None = None
+
+    @property
+    def head(self) -> tuple[tuple[str, ...], float, float]:
+        """What all files must agree in."""
+        return self.ch_names, self.sfreq, self.tmin
+
+
+def _folder(root: Path | None) -> Path:
+    if root is None:
+        raise MissingFile(f"ThingsEeg2 is real data and needs its folder: --data DIR. Get it from {GET}.")
+    return files.must_exist(root, "folder")
+
+
+def _names(variant: str) -> dict[str, str]:
+    suffix = {"ubp": "pt", "neurobridge": "npy"}.get(variant)
+    return {part: f"{part}.{suffix}" for part in PARTS} if suffix else DICTS
+
+
+def _starts_with_numpy(path: Path) -> bool:
+    with path.open("rb") as f:
+        return f.read(6) == b"\x93NUMPY"
+
+
+def _read(path: Path, variant: str) -> _One:
+    """Read one part of one subject, and check its axes against its names."""
+    field = "preprocessed_eeg_data" if variant in ("official", "nice") else "eeg"
+    eeg: Any  # until it is known to be an array
+    if variant == "neurobridge":
+        eeg = files.load_array(path)
+        at = next((p for p in (path.parent / "info.json", path.parent.parent / "info.json") if p.exists()), None)
+        info_path = at or files.must_exist(path.parent / "info.json")
+        info = files.read_json(info_path)
+        if eeg.ndim == 5:  # concepts and their pictures, in condition order
+            eeg = eeg.reshape(-1, *eeg.shape[2:])
+    else:
+        info, info_path = load_pickle(path), path
+        eeg = info.get(field) if isinstance(info, dict) else None
+    if not isinstance(info, dict) or "ch_names" not in info or not isinstance(eeg, np.ndarray):
+        got = ", ".join(k for k in info if isinstance(k, str))[:200] if isinstance(info, dict) else type(info).__name__
+        raise DataError(f"{info_path}: expected {field!r}, 'ch_names' and 'times'; got {got}.")
+    if eeg.ndim != 4:
+        raise ShapeError(
+            f"{path}: {field!r} must be (n_conditions, n_repetitions, n_channels, n_times); got {eeg.shape}."
+        )
+    ch_names = tuple(c for c in _flat(info["ch_names"], (str,), f"{info_path}: 'ch_names'") if c != "stim")
+    check_arrays(eeg[:, 0], len(eeg), ch_names, f"{path}: {field!r}", str(path))
+    sfreq, tmin = _sampling(info, eeg.shape[3], info_path)
+    n, reps = eeg.shape[:2]
+    stimuli = sessions = None
+    if variant == "ubp":
+        img = _per_trial(info, "img", n, reps, path)
+        if (img != img[:, :1]).any():
+            row = int(np.flatnonzero((img != img[:, :1]).any(1))[0])
+            raise DataError(f"{path}: 'img': the repetitions of condition {row} name different pictures.")
+        stimuli = np.array(["/".join(PureWindowsPath(str(p)).parts[-2:]) for p in img[:, 0]])  # keys, never opened
+        if "session" in info:
+            sessions = _per_trial(info, "session", n, reps, path).astype(int)  # floats in some copies
+    return _One(path, eeg, ch_names, sfreq, tmin, stimuli, sessions)
+
+
+def _per_trial(info: Mapping[str, Any], field: str, n: int, reps: int, path: Path) -> np.ndarray:
+    """Bring a field that has one value per condition, or per condition and repetition, to (n, reps)."""
+    given = info.get(field, [])
+    if isinstance(given, np.ndarray) and given.shape == (n, reps):
+        cells = _flat(given.ravel(), (str, int, float, np.number), f"{path}: {field!r}")
+    elif isinstance(given, list) and len(given) == n and all(isinstance(row, (list, tuple)) for row in given):
+        cells = [c for row in given for c in _flat(row, (str, int, float, np.number), f"{path}: {field!r}")]
+    else:
+        cells = _flat(given, (str, int, float, np.number), f"{path}: {field!r}")
+    values = np.array(cells).reshape(n, reps) if len(cells) == n * reps else np.array(cells)
+    if values.shape == (n,):
+        values = np.repeat(values[:, None], reps, 1)
+    if values.shape != (n, reps):
+        raise DataError(f"{path}: {field!r} must have one value per trial, ({n}, {reps}); got shape {values.shape}.")
+    return values
+
+
+def _flat(values: Any, kinds: tuple[type, ...], field: str) -> list[Any]:
+    """List the values of a flat list or array of text or numbers; what comes from a pickle may be anything."""
+    cells = values.tolist() if isinstance(values, np.ndarray) and values.ndim == 1 else values
+    if not isinstance(cells, (list, tuple)) or not all(isinstance(c, kinds) for c in cells):
+        wanted = " or ".join("text" if k is str else "numbers" for k in kinds[:2])
+        raise DataError(f"{field} must be a flat list of {wanted}.")
+    return list(cells)
+
+
+def _sampling(info: Mapping[str, Any], n_times: int, path: Path) -> tuple[float, float]:
+    """Rate and first time; the last values count where `times` is longer than the data, as NICE saved it."""
+    if "times" not in info and n_times == 250:
+        return 250.0, 0.0  # NeuroBridge keeps the first second at 250 Hz and no times
+    times = np.array(_flat(info.get("times", []), (int, float, np.number), f"{path}: 'times'"), np.float64)
+    if len(times) < max(2, n_times):
+        raise DataError(f"{path}: 'times' has {len(times)} values, the data have {n_times} samples.")
+    times = times[-n_times:]
+    step = np.diff(times)
+    if not (np.isfinite(times).all() and step.min() > 0 and np.ptp(step) < 0.1 * step.mean()):
+        raise DataError(f"{path}: 'times' does not rise in even steps; expected seconds.")
+    # times are rounded in some copies, so a whole number of Hz is meant
+    return float(round((n_times - 1) / (times[-1] - times[0]), 1)), float(times[0])
+
+
+def _append(eeg: np.ndarray, part: np.ndarray, average: bool) -> np.ndarray:
+    """Grow the array in place, a few conditions at a time: a part that lies on disk is never in memory as a whole."""
+    n, reps, n_channels, n_times = part.shape
+    dtype = np.dtype(np.float16 if part.dtype == np.float16 and not average else np.float32)
+    if not len(eeg):
+        eeg = np.empty((0, n_channels, n_times), dtype)
+    if eeg.dtype != dtype or eeg.shape[2] != n_times:
+        raise DataError(f"Subjects differ: {eeg.dtype} x {eeg.shape[2]} samples, then {dtype} x {n_times}.")
+    start, per = len(eeg), 1 if average else reps
+    # numpy moves the pages instead of copying them, so the peak is the array and not twice the array
+    eeg.resize((start + n * per, n_channels, n_times), refcheck=False)
+    for i in range(0, n, 64):
+        some = part[i : i + 64]
+        at = slice(start + i * per, start + (i + len(some)) * per)
+        eeg[at] = some.mean(1, dtype=np.float32) if average else some.reshape(-1, n_channels, n_times)
+    return eeg
+
+
+def _pictures(root: Path) -> tuple[dict[str, list[str]], str]:
+    """Stimuli of both parts in condition order, and where that comes from: the published list, or the folders."""
+    places = [root, *root.glob("*"), *root.glob("*/*")]
+    path = next((p / "image_metadata.npy" for p in places if (p / "image_metadata.npy").is_file()), None)
+    if path is None:
+        found = {part: sorted(_images(root, part) or {}) for part in PARTS}
+        if all(found.values()):
+            return found, "The folders of pictures"
+        raise MissingFile(
+            f"No image_metadata.npy below {root}, which names the pictures in the order of the data, nor the folders "
+            f"training_images and test_images. Give the folder that holds both the EEG and Image_set."
+        )
+    meta, found = load_pickle(path), {}
+    for part in PARTS:
+        fields = (f"{part}_img_concepts", f"{part}_img_files")
+        if not isinstance(meta, dict) or not set(fields) <= set(meta):
+            raise DataError(f"{path}: expected {' and '.join(map(repr, fields))}.")
+        concepts, names = (_flat(meta[f], (str,), f"{path}: {f!r}") for f in fields)
+        if len(concepts) != len(names):
+            raise DataError(f"{path}: {len(concepts)} {fields[0]!r} but {len(names)} {fields[1]!r}.")
+        found[part] = [f"{c}/{n}" for c, n in zip(concepts, names, strict=True)]
+    return found, str(path)
+
+
+def _images(root: Path, part: str) -> dict[str, Path] | None:
+    """Stimulus -> picture; None where there is no such folder. Names from files are looked up here, never joined."""
+    name = "training_images" if part == "train" else "test_images"
+    places: Iterator[Path] = iter([root / name, *root.glob(f"*/{name}"), *root.glob(f"*/*/{name}")])
+    folder = next((p for p in places if p.is_dir()), None)
+    if folder is None:
+        return None
+    return {f"{p.parent.name}/{p.name}": p for p in sorted(folder.glob("*/*")) if p.suffix.lower() in SUFFIXES}
+
+
+def _stimuli(root: Path, events: pd.DataFrame) -> Stimuli:
+    """Labels of all stimuli, and the pictures of those parts whose folder is there, read when they are asked for."""
+    table = gather(events, str(root), None, None).table
+    at: dict[str, Path] = {}
+    for part, rows in events.groupby("part"):
+        there = _images(root, str(part))
+        lost = [s for s in rows["stimulus"].unique() if s not in there] if there is not None else []
+        if lost:
+            raise DataError(
+                f"{root}: {len(lost)} {part} pictures are not there, e.g. {', '.join(lost[:3])}. They are named in "
+                f"image_metadata.npy, or in the data ('img'); complete the folder, or move it away to read no pictures."
+            )
+        at |= there or {}
+    if not at:
+        return Stimuli(table)
+
+    def read(stimulus: str) -> np.ndarray:
+        if stimulus not in at:
+            raise MissingFile(f"{root} holds no picture {stimulus!r}: its folder of pictures is not there.")
+        return files.read_image(at[stimulus])
+
+    # sizes and times stand in for the content: hashing 16,740 photographs would take longer than training
+    stats = {s: at[s].stat() for s in table.index if s in at}
+    return Stimuli(table, read, key({s: [x.st_size, x.st_mtime_ns] for s, x in stats.items()}))

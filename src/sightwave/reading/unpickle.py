@@ -1,0 +1,279 @@
+"""Pickled public files, read as data: about ten names are allowed, everything else in a file is refused by its name.
+
+No name is imported because a file says so: each allowed one is answered by a small stand-in made here, anew for every
+file, which checks what it is given. Three containers are known: a plain pickle, ``.npy`` of objects, and torch files,
+zip and legacy. ``torch.load(weights_only=True)`` does not read protocol 5, in which THINGS-EEG2 circulates.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import re
+import struct
+import tokenize
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from sightwave.errors import DataError
+from sightwave.files import load_array, must_exist
+
+__all__ = ["load_pickle"]
+
+_STORAGES = {"DoubleStorage": "f8", "FloatStorage": "f4", "HalfStorage": "f2", "LongStorage": "i8", "IntStorage": "i4",
+             "ShortStorage": "i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?"}  # fmt: skip
+_TORCH_LEGACY = 0x1950A86A20F9469CFC6C
+_BROKEN = (
+    pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError, ImportError,
+    OverflowError, MemoryError, RecursionError, NotImplementedError, AssertionError, struct.error, zipfile.BadZipFile,
+    OSError, SyntaxError, tokenize.TokenError,  # the last two: numpy, of damaged .npy headers
+)  # fmt: skip
+
+
+def load_pickle(path: Path) -> Any:
+    """Read a pickled file of numbers, text, lists, dicts and arrays, and run nothing of it.
+
+    Parameters
+    ----------
+    path : Path
+        A pickle, an ``.npy`` of objects (a dict saved with ``numpy.save`` comes back as the dict), or a torch file.
+
+    Returns
+    -------
+    object
+        Tensors come back as arrays. Those of a zip file stay on disk, memory-mapped.
+
+    Raises
+    ------
+    MissingFile
+        If there is no such file.
+    DataError
+        If the file holds a name that is not on the list, or is damaged.
+    """
+    if path.is_symlink() and not path.exists():
+        raise DataError(f"{path}: a link to content that is not here. Was it downloaded? (datalad get)")
+    if must_exist(path).is_dir():
+        raise DataError(f"{path} is a folder; a file is needed here.")
+    try:
+        with path.open("rb") as f:
+            head = f.read(8)
+            f.seek(0)
+            if head.startswith(b"/annex/") or head.startswith(b"version "):
+                raise DataError(f"{path}: a pointer to content that is not here. Download it (datalad get, git lfs).")
+            if head.startswith(b"\x93NUMPY"):
+                return _npy(f, path)
+            if head.startswith(b"PK\x03\x04"):
+                return _torch_zip(path)
+            found = _Reader(f, path).load()
+            return _torch_legacy(f, path) if _is_magic(found) else _plain(found)
+    except DataError as e:
+        raise e if str(path) in str(e) else DataError(f"{path}: holds {e}.") from e
+    except _BROKEN as e:
+        what = str(e) or type(e).__name__
+        raise DataError(f"{path}: not a whole pickle of plain data ({what[:200]}). Copy the file again.") from e
+
+
+class _Reader(pickle.Unpickler):
+    """Unpickle with the stand-ins of `_allowed`, and with `storage` for what torch keeps beside the pickle."""
+
+    def __init__(self, f: IO[bytes], path: Path, storage: Callable[[Any], Any] | None = None):
+        super().__init__(f, encoding="latin1")
+        self._path, self._storage, self._names = path, storage, _allowed()
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Answer an allowed name by its stand-in; refuse every other, without importing anything."""
+        module = re.sub(r"^numpy\._core\b", "numpy.core", module)
+        try:
+            return self._names[f"{module}.{name}"]
+        except KeyError:
+            raise DataError(
+                f"{self._path}: holds {module}.{name}, which is not data. The file could run code, so it is not read."
+            ) from None
+
+    def persistent_load(self, pid: Any) -> Any:
+        """Hand out a storage of a torch file."""
+        if self._storage is None:
+            raise DataError(f"{self._path}: refers to something outside of itself.")
+        return self._storage(pid)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Stand-in for a class of torch storages."""
+
+    dtype: str
+
+
+def _allowed() -> dict[str, Any]:
+    """Return the names that a file may hold and what answers them; new ones each time, so no file can alter them."""
+
+    class Dtype:
+        """A dtype without fields; its flags come from numpy and not from the file."""
+
+        def __init__(self, spec: str, align: bool = False, copy: bool = True):
+            # nothing is shown or turned to text before it is known to be text: a list of lists of ... has no end
+            if not (isinstance(spec, str) and re.fullmatch(r"[<>|=]?(b1|[biufc]\d{1,2}|[SU]\d{1,6}|O\d?|\?)", spec)):
+                raise DataError("a dtype that is not one of plain numbers or text")
+            self.value = np.dtype(spec)
+
+        def __setstate__(self, state: tuple[Any, ...]) -> None:
+            if any(x is not None for x in state[2:5]):
+                raise DataError("a dtype with fields is not one of plain numbers or text")
+            if state[1] in ("<", ">"):
+                self.value = self.value.newbyteorder(state[1])
+
+    class Array(np.ndarray):
+        """An array that looks at its state before numpy takes it over."""
+
+        def __new__(cls, *_: Any) -> Any:
+            return np.ndarray.__new__(cls, (0,), "b")
+
+        def __setstate__(self, state: Any) -> None:
+            version, shape, dtype, fortran, raw = state
+            value = _dtype(dtype)
+            n = _count(shape)
+            given = len(raw) if value.hasobject == isinstance(raw, list) else -1
+            if given != n * (1 if value.hasobject else value.itemsize):
+                raise DataError(f"an array of shape {shape} and {value} does not have the content for it")
+            super().__setstate__((version, shape, value, bool(fortran), raw))  # type: ignore[arg-type]
+
+    def _dtype(dtype: Any) -> np.dtype[Any]:
+        if not isinstance(dtype, Dtype):
+            raise DataError("something that is no dtype stands where a dtype belongs")
+        return dtype.value
+
+    def _plain_dtype(dtype: Any) -> np.dtype[Any]:
+        if (value := _dtype(dtype)).hasobject:
+            raise DataError("objects stand where numbers belong")
+        return value
+
+    def reconstruct(*_: Any) -> Any:
+        return Array()
+
+    def scalar(dtype: Any, raw: Any = b"") -> Any:
+        return np.frombuffer(raw.encode("latin1") if isinstance(raw, str) else raw, _plain_dtype(dtype), 1)[0]
+
+    def frombuffer(raw: Any, dtype: Any, shape: Any, order: str) -> Any:
+        return np.frombuffer(raw, _plain_dtype(dtype)).reshape(shape, order="F" if order == "F" else "C")
+
+    def encode(text: str, encoding: str = "latin1") -> bytes:
+        if encoding not in ("latin1", "latin-1"):  # other codecs unpack bombs
+            raise DataError("text in an encoding other than latin1")
+        return text.encode("latin1")
+
+    def rebuild(storage: np.ndarray, offset: int, size: Any, stride: Any, *_: Any) -> np.ndarray:
+        last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+        if min((offset, *size, *stride)) < 0 or (_count(size) and last >= len(storage)):
+            raise DataError(f"a tensor of shape {tuple(size)} reaches beyond its storage of {len(storage)} numbers")
+        step = tuple(s * storage.itemsize for s in stride)
+        return np.lib.stride_tricks.as_strided(storage[offset:], tuple(size), step, writeable=False)
+
+    storages = {f"torch.{name}": _Kind(dtype) for name, dtype in _STORAGES.items()}
+    return storages | {
+        "numpy.core.multiarray._reconstruct": reconstruct,
+        "numpy.core.multiarray.scalar": scalar,
+        "numpy.core.numeric._frombuffer": frombuffer,
+        "numpy.ndarray": Array,
+        "numpy.dtype": Dtype,
+        "_codecs.encode": encode,
+        "collections.OrderedDict": OrderedDict,
+        "torch._utils._rebuild_tensor": rebuild,
+        "torch._utils._rebuild_tensor_v2": rebuild,
+    }
+
+
+def _count(shape: Any) -> int:
+    if not (isinstance(shape, (tuple, list)) and all(type(n) is int and n >= 0 for n in shape)):
+        raise DataError("something that is no shape stands where the shape of an array belongs")
+    return math.prod(shape)
+
+
+def _plain(found: Any) -> Any:
+    """Take the stand-in off arrays, at the top and in a dict."""
+    if isinstance(found, np.ndarray):
+        return found.view(np.ndarray)
+    return {k: _plain(v) for k, v in found.items()} if type(found) in (dict, OrderedDict) else found
+
+
+def _is_magic(found: Any) -> bool:
+    return type(found) is int and found == _TORCH_LEGACY
+
+
+def _npy(f: IO[bytes], path: Path) -> Any:
+    version = np.lib.format.read_magic(f)
+    if version not in ((1, 0), (2, 0)):
+        raise DataError(f"{path}: .npy version {version} is not known here.")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(f)
+    if not dtype.hasobject:
+        return load_array(path)
+    found = _plain(_Reader(f, path).load())
+    if not (isinstance(found, np.ndarray) and found.shape == shape):
+        raise DataError(f"{path}: the header says shape {shape}, the content is something else.")
+    return _plain(found.item()) if shape == () else found
+
+
+def _torch_zip(path: Path) -> Any:
+    """Read a torch file: ``<name>/data.pkl`` and one stored, uncompressed member per storage, which is mapped."""
+    with zipfile.ZipFile(path) as members:
+        known = {m.filename: m for m in members.infolist()}
+        pickles = [n for n in known if n.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise DataError(f"{path}: a zip file without data.pkl is no torch file.")
+        folder = pickles[0].removesuffix("data.pkl")
+        little = f"{folder}byteorder" not in known or members.read(f"{folder}byteorder").strip() == b"little"
+
+        def storage(pid: Any) -> np.ndarray:
+            kind, key, n = _storage_of(pid, path)
+            member, dtype = known[f"{folder}data/{key}"], np.dtype(kind.dtype).newbyteorder("<" if little else ">")
+            if member.compress_type != zipfile.ZIP_STORED or n * dtype.itemsize > member.file_size:
+                raise DataError(f"{path}: storage {key} is cut short or compressed.")
+            if not n:
+                return np.empty(0, dtype)
+            with path.open("rb") as f:
+                f.seek(member.header_offset + 26)  # lengths of name and extra field in the local header
+                name, extra = struct.unpack("<HH", f.read(4))
+            return np.memmap(path, dtype, "r", member.header_offset + 30 + name + extra, (n,))
+
+        with members.open(pickles[0]) as f:
+            return _plain(_Reader(f, path, storage).load())
+
+
+def _torch_legacy(f: IO[bytes], path: Path) -> Any:
+    """Go on after the magic number: version, system, the object, the storages' keys, then their bytes in that order."""
+    _Reader(f, path).load()
+    system = _Reader(f, path).load()
+    if not system.get("little_endian", True):
+        raise DataError(f"{path}: written on a big-endian machine; save it again.")
+    storages: dict[str, np.ndarray] = {}
+
+    def storage(pid: Any) -> np.ndarray:
+        kind, key, n = _storage_of(pid, path)
+        if key not in storages:
+            if n * np.dtype(kind.dtype).itemsize > path.stat().st_size:
+                raise DataError(f"{path}: storage {key} of {n} numbers is larger than the file.")
+            storages[key] = np.zeros(n, kind.dtype)
+        return storages[key]
+
+    found = _Reader(f, path, storage).load()
+    for key in _Reader(f, path).load():
+        target = storages[str(key)]
+        (n,) = struct.unpack("<q", f.read(8))
+        raw = f.read(target.nbytes)
+        if n != len(target) or len(raw) != target.nbytes:
+            raise DataError(f"{path}: storage {key} is cut short.")
+        target[:] = np.frombuffer(raw, target.dtype)
+    return _plain(found)
+
+
+def _storage_of(pid: Any, path: Path) -> tuple[_Kind, str, int]:
+    sound = isinstance(pid, tuple) and len(pid) >= 5 and pid[0] == "storage" and isinstance(pid[1], _Kind)
+    if not sound or type(pid[4]) is not int or pid[4] < 0 or (len(pid) > 5 and pid[5] is not None):
+        raise DataError(f"{path}: refers to something that is no storage of plain numbers.")
+    return pid[1], str(pid[2]), pid[4]
