@@ -61,7 +61,9 @@ def test_what_is_not_finite_is_named_with_channel_and_trial(make_trials, value):
     def change(eeg):
         eeg[4, 1, 3] = eeg[7, 1, 0] = value
 
-    with pytest.raises(DataError, match=r"^f: eeg holds NaN or infinity in 2 of 12 .*E2; the first is trial 4.*channel E2"):
+    with pytest.raises(
+        DataError, match=r"^f: eeg holds NaN or infinity in 2 of 12 .*; the first is trial 4, channel E2"
+    ):
         check_trials(spoilt(make_trials, change), "f")
 
 
