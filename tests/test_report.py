@@ -637,3 +637,21 @@ def test_the_recipe_and_what_was_left_out_are_on_the_page():
 )
 def test_how_the_epoch_was_chosen_is_said_in_a_sentence(selection, said):
     assert words.opened(replace(slim(), selection=selection)) == said
+
+
+def test_every_metric_of_the_package_is_printed_in_its_own_unit():
+    from sightwave.metrics import classification as c
+    from sightwave.metrics import retrieval as r
+
+    metrics = (
+        c.top_k(1),
+        r.recall_at(5),
+        c.balanced_accuracy,
+        c.f1_macro,
+        c.cohen_kappa,
+        c.auc,
+        r.mean_reciprocal_rank,
+    )
+    assert [words.number(0.25, m.__name__) for m in metrics] == ["25.0 %"] * 4 + ["0.250"] * 3
+    assert words.number(12.0, r.median_rank.__name__) == "12"
+    assert "%" not in words.number(3.0, "a metric of the user's own")

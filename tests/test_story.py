@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from sightwave import files
 from sightwave.datasets.phantom import Phantom
@@ -272,3 +273,11 @@ def test_a_run_killed_at_any_moment_and_resumed_gives_the_same_bytes(tmp_path):
     assert a.name == b.name
     assert files.read_json(a / "manifest.json") == files.read_json(b / "manifest.json")
     assert not list(broken.glob(".*"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("device", ["cuda", "gpu"])
+def test_a_device_that_is_not_there_is_refused_at_once(tmp_path, device):
+    with pytest.raises(RecipeError, match=f"Device '{device}' is not there"):
+        run(RIDGE, out=tmp_path, device=device)
+    assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ import torch
 
 from sightwave import __version__, files
 from sightwave.describe import describe, key
-from sightwave.errors import one_of
+from sightwave.errors import RecipeError, one_of
 from sightwave.fold import Fold
 from sightwave.judge.audit import Audit, audit
 from sightwave.judge.efficiency import efficiency
@@ -84,11 +84,13 @@ def run(
     ------
     LeakError
         If the audit fails and the recipe does not name the leak.
+    RecipeError
+        If the device is not there.
     """
     start, tell = time.time(), progress or (lambda what, done, total: None)
     out, root = Path(out), Path(data) if data and not smoke else None
     recipe = small(recipe) if smoke else recipe
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    device = _device(device)
 
     # recordings -> trials -> split -> audit
     tell("loading", 0, 1)
@@ -213,6 +215,17 @@ def audited(
         allow=recipe.leaks,
     )
     return recipe, trials, stimuli, splits, verdict
+
+
+def _device(wanted: str) -> str:
+    """Resolve ``"auto"``, and refuse a device that is not there before anything is computed."""
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=wanted)
+    except (RuntimeError, AssertionError, NotImplementedError) as e:
+        raise RecipeError(f"Device {wanted!r} is not there: {str(e).splitlines()[0]} Use 'cpu' or 'auto'.") from e
+    return wanted
 
 
 def _efficiency(recipe: Recipe, predictions: Sequence[Predictions]) -> dict[str, float]:

@@ -50,18 +50,23 @@ class Metric(Protocol):
 Function = Callable[[np.ndarray, np.ndarray], float]
 
 
-def fast(many: Many, *, higher_is_better: bool = True, per_fold: bool = False) -> Callable[[Function], Metric]:
+def fast(
+    many: Many, *, name: str = "", higher_is_better: bool = True, per_fold: bool = False
+) -> Callable[[Function], Metric]:
     """Attach the vectorised form and the traits to a metric; the function itself stays what it is.
 
     Parameters
     ----------
     many : Many
+    name : str
+        How tables call it; the function's own name when empty.
     higher_is_better, per_fold : bool
         See `Metric`.
     """
 
     def attach(function: Function) -> Metric:
         metric = cast(Metric, function)
+        metric.__name__ = name or metric.__name__
         metric.many, metric.higher_is_better, metric.per_fold = many, higher_is_better, per_fold
         return metric
 

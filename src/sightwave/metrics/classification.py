@@ -55,7 +55,7 @@ def _balanced(hits: np.ndarray, true: np.ndarray, said: np.ndarray) -> np.ndarra
     return _mean_where(hits, true, true > 0)
 
 
-@fast(of_counts(_balanced))
+@fast(of_counts(_balanced), name="balanced accuracy")
 def balanced_accuracy(scores: np.ndarray, truth: np.ndarray) -> float:
     """Mean over the classes that occur of the share of their trials that are recognised.
 
@@ -69,7 +69,7 @@ def _f1(hits: np.ndarray, true: np.ndarray, said: np.ndarray) -> np.ndarray:
     return _mean_where(2 * hits, true + said, true + said > 0)
 
 
-@fast(of_counts(_f1))
+@fast(of_counts(_f1), name="f1 macro")
 def f1_macro(scores: np.ndarray, truth: np.ndarray) -> float:
     """Mean F1 over the classes that occur or are said.
 
@@ -86,7 +86,7 @@ def _kappa(hits: np.ndarray, true: np.ndarray, said: np.ndarray) -> np.ndarray:
         return np.where(expected < 1, (agreed - expected) / (1 - expected), np.nan)
 
 
-@fast(of_counts(_kappa))
+@fast(of_counts(_kappa), name="kappa")
 def cohen_kappa(scores: np.ndarray, truth: np.ndarray) -> float:
     """Cohen's kappa: agreement beyond what the two marginals give by chance; NaN when only one class is left.
 

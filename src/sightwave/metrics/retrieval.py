@@ -118,7 +118,7 @@ def _median(rank: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
     return np.where(sum_[:, -1] > 0, middle, np.nan)
 
 
-@fast(of_ranks(_median), higher_is_better=False)
+@fast(of_ranks(_median), name="median rank", higher_is_better=False)
 def median_rank(scores: np.ndarray, truth: np.ndarray) -> float:
     """Median rank of the right candidate; 1 is best, chance is (n_candidates + 1) / 2.
 
@@ -132,7 +132,7 @@ def _reciprocal(rank: np.ndarray, weight: np.ndarray | None = None) -> np.ndarra
     return mean(1 / rank, weight)
 
 
-@fast(of_ranks(_reciprocal))
+@fast(of_ranks(_reciprocal), name="mrr")
 def mean_reciprocal_rank(scores: np.ndarray, truth: np.ndarray) -> float:
     """Mean of 1/rank, which is the mean average precision when one candidate is right per trial.
 

@@ -13,7 +13,7 @@ import pandas as pd
 from sightwave.results import Result
 
 UNKNOWN = "–"
-PLAIN_METRICS = ("median rank", "kappa", "auc", "mrr")
+SHARES = ("top-", "recall@", "balanced accuracy", "f1 macro")
 """Metrics that are numbers and not shares."""
 
 VERDICTS = {
@@ -61,8 +61,8 @@ def question(task: str) -> Question:
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is a share in [0, 1], printed in per cent."""
-    return metric.lower() not in PLAIN_METRICS
+    """Whether a metric is printed in per cent; one that is not known here may be anything, and is printed as it is."""
+    return metric.lower().startswith(SHARES)
 
 
 def metric_name(metric: str) -> str:
