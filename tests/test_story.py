@@ -174,6 +174,18 @@ def test_two_seeds_are_two_decoders_and_one_score(tmp_path):
     assert set(r.scores.task) == {"classify", "probe label"}
 
 
+def test_more_repetitions_than_there_are_means_all_and_the_order_asked_does_not_matter(tmp_path):
+    asked = replace(RIDGE, repetitions=(None, 99, 2, 1))
+    r = run(asked, out=tmp_path, subjects=("01",), **QUICK)
+    assert [p.repetitions for p in r.predictions] == ["1", "1", "2", "2", "4", "4"]
+    assert r.extras["examples.row"].max() < len(r.predictions[-1])
+
+
+def test_data_without_repetitions_are_scored_once(tmp_path):
+    once = replace(RIDGE, dataset=replace(WORLD, test_repetitions=1))
+    assert set(run(once, out=tmp_path, subjects=("01",), **QUICK).scores.repetitions) == {"1"}
+
+
 def test_a_gallery_may_hold_every_stimulus_of_the_experiment(tmp_path):
     wide = replace(RIDGE, tasks=(Retrieve(PIXELS.space, gallery="all"),), repetitions=(None,))
     r = run(wide, out=tmp_path, subjects=("01",), **QUICK)
@@ -212,6 +224,7 @@ def test_audited_opens_nothing_and_trains_nothing(tmp_path, monkeypatch):
     [
         ({"encoder": TimeBins(4, 80)}, "seeds would share"),
         ({"stages": ()}, "at least one stage"),
+        ({"repetitions": (0,)}, "counts from 1 on"),
         ({"targets": (Labels(),)}, "no target makes it"),
         ({"tasks": (Retrieve("clip-image/none"),)}, "which no stage trains"),
     ],

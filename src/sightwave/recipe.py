@@ -79,6 +79,8 @@ class Recipe:
                 )
         if not (self.stages and self.tasks and self.repetitions):
             raise RecipeError("A recipe needs at least one stage, one task and one number of repetitions.")
+        if any(n is not None and n < 1 for n in self.repetitions):
+            raise RecipeError(f"Recipe.repetitions are counts from 1 on, or None for all; got {self.repetitions}.")
         known = {t.space for t in self.targets}
         for space in self.spaces:
             if space not in known:

@@ -102,12 +102,13 @@ def run(
     unfinished = out / f".{folder.name}.partial"
     if not resume:
         shutil.rmtree(unfinished, ignore_errors=True)
-    ledger, sealed = out / "ledger.jsonl", test_key(pd.concat([s.test.events for s in splits]), fingerprint)
+    tested = pd.concat([s.test.events for s in splits])
+    ledger, sealed, levels = out / "ledger.jsonl", test_key(tested, fingerprint), _levels(recipe.repetitions, tested)
     this_run = _run_id(unfinished / "run.json")
     tell("loading", 1, 1)
 
     # each fold: steps -> encoder -> alignment -> opened test trials -> tasks
-    said: dict[tuple[str, int | None], list[Predictions]] = {}
+    said: dict[tuple[str, int], list[Predictions]] = {}
     opened: list[Trials] = []
     history: dict[str, list[float]] = {}
     for f, split in enumerate(splits):
@@ -127,7 +128,7 @@ def run(
         history = history or decoders[0].history
         why = f"score {name}, {split.name}"
         test = open_test(split.test, ledger=ledger, key=sealed, run=this_run, recipe=str(who["recipe"]), why=why)
-        for n in recipe.repetitions:
+        for n in levels:
             raw = test if n == 1 else test.average(at_most=n)
             ready = fold.prepare(raw)
             for decoder in decoders:
@@ -226,6 +227,12 @@ def _device(wanted: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as e:
         raise RecipeError(f"Device {wanted!r} is not there: {str(e).splitlines()[0]} Use 'cpu' or 'auto'.") from e
     return wanted
+
+
+def _levels(asked: Sequence[int | None], tested: pd.DataFrame) -> list[int]:
+    """Count repetitions to average, the fewest first; what is beyond those that there are is all that there are."""
+    most = int(tested.drop_duplicates("trial").groupby(["subject", "stimulus"]).size().max())
+    return sorted({min(most if n is None else n, most) for n in asked})
 
 
 def _efficiency(recipe: Recipe, predictions: Sequence[Predictions]) -> dict[str, float]:
