@@ -163,8 +163,10 @@ def test_a_frozen_part_stands_still():
 def test_a_loss_that_is_not_finite_stops_the_training():
     data, towers = world()
     broken = TrialSet(data.eeg * np.float32(np.inf), data.subject, data.stimulus)
-    with pytest.raises(SightwaveError, match=r"Lower Stage\.lr"):
+    with pytest.raises(SightwaveError, match=r"training loss is .* Lower Stage\.lr"):
         fit(aligner(width=16), (STAGE,), broken, towers)
+    with pytest.raises(SightwaveError, match="validation loss is"):
+        fit(aligner(width=16), (Stage(losses=(CrossEntropy,), epochs=2, keep="best"),), data, towers, val=broken)
 
 
 def test_mixed_precision_learns_the_same_thing():

@@ -153,7 +153,7 @@ def _descend(
         ckpt.restore_optimiser(optimiser, arrays)
         kept, start = ckpt.part(arrays, "kept"), state["epoch"]
         best = math.inf if state["best"] is None else state["best"]
-    since, waited = time.monotonic(), 0
+    since = time.monotonic()
     val_losses = history["val"][len(history["val"]) - start :] if start else []
     for epoch in range(start, stage.epochs):
         if stage.patience is not None and stage.keep == "best" and val_losses:
@@ -164,15 +164,16 @@ def _descend(
             share = epoch / max(stage.epochs - 1, 1)
             optimiser.param_groups[0]["lr"] = stage.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
         history["loss"].append(_epoch(whole, stage, data, towers, optimiser, (*seed, epoch), device))
-        if not math.isfinite(history["loss"][-1]):
-            raise SightwaveError(
-                f"The loss is {history['loss'][-1]} in epoch {epoch + 1}. "
-                "Lower Stage.lr, or check the EEG's unit and scale."
-            )
         if has_val:
             assert val is not None
             val_losses.append(_evaluate(whole, stage, val, towers, device))
             history["val"].append(val_losses[-1])
+        for kind, name in (("loss", "training"), ("val", "validation")):
+            if history[kind] and not math.isfinite(history[kind][-1]):
+                raise SightwaveError(
+                    f"The {name} loss is {history[kind][-1]} in epoch {epoch + 1}. "
+                    "Lower Stage.lr, or check the EEG's unit and scale."
+                )
         if stage.keep == "best" and val_losses[-1] < best:
             best, kept = val_losses[-1], {k: v.detach().clone() for k, v in whole.state_dict().items()}
         if progress:
