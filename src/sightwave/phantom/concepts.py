@@ -35,6 +35,8 @@ NOUNS = {"diningtable": ("dining table", "dining tables"), "tvmonitor": ("monito
 OUTLINES = ("round", "square", "triangular", "star", "ring", "cross", "wavy", "crescent")
 ARMS = ("no", "two", "three", "four", "five", "six", "eight")
 NUMBERS = ("one", "two", "three")
+PARTS = ("eyes", "flames", "horns", "leaves", "legs", "wheels", "windows", "wings")
+"""A nameless concept has two of them: they show in its pictures what kind of thing it is (`features.TAGS`)."""
 
 # What a category usually looks like: (colours, backgrounds); 25 % of scenes ignore the habit.
 _PET = ["black", "white", "grey", "brown", "orange"]
@@ -87,6 +89,7 @@ class Scene:
     tilt: float
     outline: str = ""
     arms: str = ""
+    parts: tuple[str, ...] = ()
 
     @property
     def size(self) -> str:
@@ -104,7 +107,8 @@ class Scene:
         many = self.count > 1
         if self.outline:
             noun = f"{self.outline} shape" + ("s" if many else "")
-            tail = "" if self.arms == "no" else f"with {self.arms} {self.second} arms"
+            arms = () if self.arms == "no" else (f"{self.arms} {self.second} arms",)
+            tail = "with " + " and ".join((*self.parts, *arms))
         else:
             noun, tail = NOUNS.get(self.concept, (self.concept, self.concept + "s"))[many], ""
         texture = "" if self.texture == "plain" else self.texture
@@ -148,10 +152,11 @@ def imagine(concept: str, exemplar: int, *, seed: int = 0) -> Scene:
     names = list(COLOURS)
     if named:
         colours, grounds = HABITS[concept]
-        outline = arms = ""
-        texture = rng.choice(TEXTURES, p=(0.64, 0.12, 0.12, 0.12))
-    else:  # a nameless concept keeps its shape always, its colours and texture mostly
+        outline, arms, parts = "", "", ()
+        texture = rng.choice(TEXTURES, p=(0.4, 0.2, 0.2, 0.2))
+    else:  # a nameless concept keeps its shape and parts always, its colours and texture mostly
         outline, arms = fixed.choice(OUTLINES), fixed.choice(ARMS)
+        parts = tuple(PARTS[i] for i in sorted(fixed.choice(len(PARTS), 2, replace=False)))
         colours, grounds = [fixed.choice(names)], [fixed.choice(list(BACKGROUNDS))]
         second, texture = fixed.choice(names), fixed.choice(TEXTURES)
         texture = texture if rng.random() < 0.85 else rng.choice(TEXTURES)
@@ -173,7 +178,7 @@ def imagine(concept: str, exemplar: int, *, seed: int = 0) -> Scene:
     y = rng.uniform(0.4, 0.6) if horizon > 1 else foot - scale * 0.8
     tilt = rng.uniform(-14, 14) if horizon > 1 or not named else rng.uniform(-4, 4)
     return Scene(concept, exemplar, seed, str(ground), str(colour), str(second), str(texture), count, float(scale),
-                 float(x), float(y), bool(rng.random() < 0.5), float(tilt), str(outline), str(arms))  # fmt: skip
+                 float(x), float(y), bool(rng.random() < 0.5), float(tilt), str(outline), str(arms), parts)  # fmt: skip
 
 
 def _say(*words: str) -> str:

@@ -1,19 +1,18 @@
-"""The twenty categories and the nameless shapes, each drawn by a `Pen` in the unit box [-1, 1]^2."""
+"""The twenty categories, each drawn by a `Pen` in the unit box [-1, 1]^2."""
 
 from __future__ import annotations
 
 import math
-import zlib
 
 import numpy as np
 
-from sightwave.phantom.concepts import CATEGORIES, Scene
+from sightwave.phantom.concepts import CATEGORIES
 from sightwave.phantom.pen import Colour, Pen, mix
 
 INK, GLASS, WHEEL, SKIN, METAL = (34, 34, 40), (176, 214, 236), (40, 40, 46), (232, 186, 152), (168, 172, 180)
 
 
-def _wheel(p: Pen, x: float, y: float, r: float) -> None:
+def wheel(p: Pen, x: float, y: float, r: float) -> None:
     p.oval(x, y, r, fill=WHEEL)
     p.oval(x, y, r * 0.5, fill=(196, 198, 202))
 
@@ -90,7 +89,7 @@ def bus(p: Pen, rng: np.random.Generator) -> None:
     p.box(-1.0, 0.14, 0.54, 0.22, (250, 250, 246))
     p.oval(0.96, 0.36, 0.05, fill=(255, 236, 150))
     for x in (-0.58, 0.4):
-        _wheel(p, x, 0.57, 0.22)
+        wheel(p, x, 0.57, 0.22)
 
 
 def car(p: Pen, rng: np.random.Generator) -> None:
@@ -102,7 +101,7 @@ def car(p: Pen, rng: np.random.Generator) -> None:
     p.box(-0.98, 0.06, -0.88, 0.2, (200, 30, 30))
     p.line([(-0.02, 0.06), (-0.02, 0.36)], 0.03, p.dark)
     for x in (-0.55, 0.56):
-        _wheel(p, x, 0.44, 0.25)
+        wheel(p, x, 0.44, 0.25)
 
 
 def cat(p: Pen, rng: np.random.Generator) -> None:
@@ -298,7 +297,7 @@ def train(p: Pen, rng: np.random.Generator) -> None:
     p.poly([(0.88, 0.4), (1.14, 0.8), (0.72, 0.8)], (120, 124, 130))
     p.oval(0.88, -0.08, 0.09, fill=(255, 240, 160))
     for x, r in ((-0.64, 0.27), (-0.06, 0.22), (0.42, 0.22)):
-        _wheel(p, x, 0.82 - r, r)
+        wheel(p, x, 0.82 - r, r)
     p.line([(-0.64, 0.56), (0.42, 0.6)], 0.06, METAL)
 
 
@@ -314,46 +313,3 @@ def tvmonitor(p: Pen, rng: np.random.Generator) -> None:
 
 
 DRAW = {name: globals()[name] for name in CATEGORIES}
-
-
-def nameless(p: Pen, scene: Scene) -> None:
-    """Draw a body with an outline, and arms of the second colour around it."""
-    n = {"no": 0, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "eight": 8}[scene.arms]
-    fixed = np.random.default_rng([scene.seed, zlib.crc32(scene.concept.encode()), 3])
-    reach, width, knob = fixed.uniform(0.82, 1.0), fixed.uniform(0.1, 0.2), fixed.uniform(0.06, 0.17)
-    stretch, phase, eyes = fixed.uniform(0.75, 1.25), fixed.uniform(0, 360), fixed.random() < 0.4
-    for i in range(n):
-        a = math.radians(phase + 360 * i / n)
-        c, s = reach * math.cos(a), reach * math.sin(a)
-        p.line([(0, 0), (c, s)], width, p.c2)
-        p.oval(c, s, knob, fill=p.c2)
-    rx, ry = 0.62 * math.sqrt(stretch), 0.62 / math.sqrt(stretch)
-    t = np.linspace(0, 2 * np.pi, 61)[:-1]
-    unit = np.stack([np.cos(t), np.sin(t)], 1)
-    if scene.outline == "ring":
-        p.ring(0, 0, 0.5, 0.26, p.c, True)
-        return
-    if scene.outline == "square":
-        p.box(-rx * 0.9, -ry * 0.9, rx * 0.9, ry * 0.9, p.c, True)
-    elif scene.outline == "cross":
-        p.box(-rx, -0.22, rx, 0.22, p.c, True)
-        p.box(-0.22, -ry, 0.22, ry, p.c, True)
-    elif scene.outline == "triangular":
-        p.poly([(0, -ry * 1.1), (rx * 1.1, ry * 0.8), (-rx * 1.1, ry * 0.8)], p.c, True)
-    elif scene.outline == "star":
-        r = np.where(np.arange(10) % 2, 0.36, 0.8)[:, None]
-        k = np.arange(10) * np.pi / 5 - np.pi / 2
-        p.poly(np.stack([np.cos(k), np.sin(k)], 1) * r, p.c, True)
-    elif scene.outline == "wavy":
-        p.poly(unit * (1 + 0.18 * np.cos(7 * t))[:, None] * (rx, ry), p.c, True)
-    elif scene.outline == "crescent":
-        k = np.linspace(-2.2, 2.2, 30)
-        outer = np.stack([np.cos(k), np.sin(k)], 1) * 0.68
-        inner = np.stack([np.cos(k[::-1]) * 0.62 + 0.34, np.sin(k[::-1]) * 0.6], 1)
-        p.poly(np.concatenate([outer, inner]) * (-1, 1), p.c, True)
-    else:
-        p.oval(0, 0, rx, ry, p.c, True)
-    if eyes:
-        for s in (-1, 1):
-            p.oval(s * 0.14, -0.06, 0.085, fill=(252, 252, 252))
-            p.oval(s * 0.14, -0.06, 0.045, fill=INK)

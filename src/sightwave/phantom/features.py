@@ -21,7 +21,7 @@ from sightwave.phantom.concepts import Scene
 from sightwave.phantom.pictures import paint_many
 
 REFERENCE = Path(__file__).with_name("features.safetensors")
-LEVELS = {"early": 24, "mid": 34, "semantic": 26}
+LEVELS = {"early": 24, "mid": 34, "semantic": 32}
 """Features per level; without the smaller components, a linear map from features to CLIP would lose a third."""
 N_FEATURES = sum(LEVELS.values())
 TAGS = {
@@ -32,6 +32,9 @@ TAGS = {
     "dog": "alive animal furry pet legs", "flower": "alive plant small", "horse": "alive animal farm big legs ride",
     "motorbike": "vehicle wheels road motor ride", "person": "alive human", "sheep": "alive animal farm furry",
     "sofa": "furniture indoor seat big", "train": "vehicle big metal rail", "tvmonitor": "object indoor screen",
+    # what the parts of a nameless concept say about it
+    "eyes": "alive animal", "flames": "motor metal", "horns": "animal farm furry", "leaves": "alive plant",
+    "legs": "legs human", "wheels": "vehicle wheels road", "windows": "big indoor glass", "wings": "flies small",
 }  # fmt: skip
 _TAGS = sorted({tag for tags in TAGS.values() for tag in tags.split()})
 _SEMANTIC = [*_TAGS, *P.CATEGORIES, "made-up", *P.OUTLINES, "armed"]
@@ -118,6 +121,8 @@ def _mid(s: Scene) -> np.ndarray:
 def _semantic(s: Scene) -> np.ndarray:
     row = np.zeros(len(_SEMANTIC), np.float32)
     if s.outline:
+        for part in s.parts:
+            row[[_SEMANTIC.index(tag) for tag in TAGS[part].split()]] = 0.7
         row[[_SEMANTIC.index("made-up"), _SEMANTIC.index(s.outline)]] = 0.7, 1
         row[-1] = P.ARMS.index(s.arms) / 3
     else:

@@ -6,15 +6,13 @@ import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
 
-from sightwave import files
 from sightwave.phantom.backdrops import backdrop, decorate, disparity, true_depth, true_edges
-from sightwave.phantom.concepts import CATEGORIES, COLOURS, Scene, imagine
-from sightwave.phantom.drawings import DRAW, nameless
+from sightwave.phantom.concepts import COLOURS, Scene
+from sightwave.phantom.drawings import DRAW
+from sightwave.phantom.nameless import nameless
 from sightwave.phantom.pen import Pen
 
 
@@ -49,21 +47,6 @@ def paint_many(scenes: Sequence[Scene], *, workers: int = 1) -> np.ndarray:
         with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
             return np.stack(list(pool.map(paint, scenes, chunksize=64)))
     return np.stack([paint(s) for s in scenes])
-
-
-def contact_sheet(path: Path, *, columns: int = 8, size: int = 96) -> None:
-    """Write a PNG with one row of pictures for each category, and two of nameless concepts."""
-    margin, head = 104, 20
-    sheet = Image.new("RGB", (margin + columns * size, head + (len(CATEGORIES) + 2) * size), (255, 255, 255))
-    pen = ImageDraw.Draw(sheet)
-    pen.text((6, 4), "phantom: painted pictures of the simulated world", fill=(30, 30, 36))
-    for row, name in enumerate((*CATEGORIES, "shape0000", "shape0001")):
-        y = head + row * size
-        pen.text((6, y + size // 2 - 6), name, fill=(30, 30, 36))
-        for i in range(columns):
-            sheet.paste(Image.fromarray(paint(imagine(name, i), size)), (margin + i * size, y))
-    with files.replacing(path) as part:
-        sheet.save(part, format="PNG")
 
 
 def _render(scene: Scene, size: int, *, maps: bool) -> tuple[np.ndarray, Pen]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from sightwave.phantom import concepts as P
 from sightwave.phantom.pictures import paint_many
 
 WEIGHTS = Path(__file__).with_name("tiny_clip")
-SIDE, MEAN, STD, N_WORDS = 48, 0.55, 0.27, 24
+SIDE, MEAN, STD, N_WORDS = 48, 0.55, 0.27, 28
 # Training never touches nameless concepts below, nor exemplars of categories below: they are for experiments.
 FIRST_CONCEPT, FIRST_EXEMPLAR = 5000, 1000
 FACTS: dict[str, list[Any]] = {
@@ -36,6 +37,7 @@ FACTS: dict[str, list[Any]] = {
     "count": [1, 2, 3],
     "background": list(P.BACKGROUNDS),
     "place": ["on the left", "in the middle", "on the right"],
+    "parts": ["", *(f"{a} {b}" for a, b in combinations(P.PARTS, 2))],
 }
 _GLUE = (
     "a an is are there with and picture drawing of small large photo the this shape shapes arms no on in left right "
@@ -46,7 +48,7 @@ _GLUE = (
 def vocabulary() -> dict[str, int]:
     """Every word that a caption can hold, in alphabetical order after four special tokens."""
     words = set(_GLUE.split())
-    for pool in (P.COLOURS, P.TEXTURES, P.OUTLINES, P.ARMS, P.NUMBERS, P.CATEGORIES, *P.NOUNS.values()):
+    for pool in (P.COLOURS, P.TEXTURES, P.OUTLINES, P.ARMS, P.PARTS, P.NUMBERS, P.CATEGORIES, *P.NOUNS.values()):
         words |= {word for name in pool for word in name.split()}
     words |= {word for text in P.BACKGROUNDS.values() for word in text.split()}
     words |= {c + "s" for c in P.CATEGORIES if c not in P.NOUNS}
@@ -72,7 +74,7 @@ def build_tokenizer() -> Any:
 
 
 def build_model(*, width: int = 128, depth: int = 4, dim: int = 64) -> Any:
-    """Build an untrained ``CLIPModel``: vision 48 px in 8 px patches, text of up to 24 words, joint width ``dim``."""
+    """Build an untrained ``CLIPModel``: vision 48 px in 8 px patches, text of up to 28 words, joint width ``dim``."""
     from transformers import CLIPConfig, CLIPModel
 
     shared = dict(num_attention_heads=4, projection_dim=dim, hidden_act="relu")
@@ -145,8 +147,10 @@ def training_scenes(n: int, *, seed: int = 0) -> list[P.Scene]:
 
 
 def facts(scenes: Sequence[P.Scene]) -> np.ndarray:
-    """Attribute indices of scenes, shape (n, 6), int64, in the order of `FACTS`."""
-    rows = [(s.outline or s.concept, s.colour, s.texture, s.count, s.background, s.place) for s in scenes]
+    """Attribute indices of scenes, shape (n, 7), int64, in the order of `FACTS`."""
+    rows = [
+        (s.outline or s.concept, s.colour, s.texture, s.count, s.background, s.place, " ".join(s.parts)) for s in scenes
+    ]
     return np.array([[pool.index(v) for pool, v in zip(FACTS.values(), row, strict=True)] for row in rows])
 
 
@@ -156,8 +160,9 @@ def train(
 ) -> dict[str, Any]:  # fmt: skip
     """Train from scratch and save to ``folder``; the training log is saved beside the weights.
 
-    The objective is CLIP's symmetric InfoNCE plus the mean cross-entropy of six linear attribute heads on the
-    image embedding. The heads speed up so short a training about threefold and are dropped when saving.
+    The objective is CLIP's symmetric InfoNCE plus the mean cross-entropy of linear heads that read the `FACTS` from
+    the image embedding, and half of it again for the mean token of each layer, so that texture and count are linearly
+    readable there. The heads speed up so short a training about threefold and are dropped when saving.
 
     Parameters
     ----------
@@ -189,9 +194,11 @@ def train(
     model, tok, truth = build_model(), build_tokenizer(), torch.from_numpy(facts(scenes))
     widths = [len(pool) for pool in FACTS.values()]
     heads = nn.Linear(model.config.projection_dim, sum(widths))
+    vision = model.config.vision_config
+    layer_heads = nn.ModuleList(nn.Linear(vision.hidden_size, sum(widths)) for _ in range(vision.num_hidden_layers))
     texts = [tok(list(s.captions), padding="max_length", max_length=N_WORDS)["input_ids"] for s in scenes]
     ids = torch.tensor(texts)
-    params: list[nn.Parameter] = [*model.parameters(), *heads.parameters()]
+    params: list[nn.Parameter] = [*model.parameters(), *heads.parameters(), *layer_heads.parameters()]
     optimiser = torch.optim.AdamW(params, lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
     log: list[tuple[int, float, float]] = []
     for step in range(steps):
@@ -205,13 +212,16 @@ def train(
         phrase = torch.from_numpy(np.where(rng.random(batch_size) < 0.5, 0, rng.integers(0, 5, batch_size)))
         t_BL = ids[pick, phrase]
         t_BL = t_BL[:, : int((t_BL > 0).sum(1).max())]
-        out = model(input_ids=t_BL, attention_mask=(t_BL > 0).long(), pixel_values=x_BCHW)
+        out = model(input_ids=t_BL, attention_mask=(t_BL > 0).long(), pixel_values=x_BCHW, output_hidden_states=True)
         own_B = torch.arange(batch_size)
         nce = (F.cross_entropy(out.logits_per_image, own_B) + F.cross_entropy(out.logits_per_text, own_B)) / 2
-        parts = heads(out.image_embeds * 8).split(widths, 1)
-        named = torch.stack([F.cross_entropy(p, truth[pick, k]) for k, p in enumerate(parts)]).mean()
+        named = _told(heads(out.image_embeds * 8), truth[pick], widths)
+        hidden = out.vision_model_output.hidden_states[1:]
+        inner = torch.stack(
+            [_told(h(x.mean(1)), truth[pick], widths) for h, x in zip(layer_heads, hidden, strict=True)]
+        )
         optimiser.zero_grad()
-        (nce + named).backward()
+        (nce + named + 0.5 * inner.mean()).backward()
         nn.utils.clip_grad_norm_(params, 1.0)
         optimiser.step()
         model.logit_scale.data.clamp_(0, 4.0)
@@ -226,10 +236,22 @@ def train(
     return record
 
 
+def _told(logits: Tensor, truth: Tensor, widths: list[int]) -> Tensor:
+    """Mean cross-entropy of the `FACTS`."""
+    parts = logits.split(widths, 1)
+    return torch.stack([F.cross_entropy(p, truth[:, k]) for k, p in enumerate(parts)]).mean()
+
+
 def to_pixels(rgb: np.ndarray) -> Tensor:
     """Turn pictures (B, H, W, 3) uint8 into normalised pixels (B, 3, 48, 48), as the saved image processor does."""
     small = np.stack([np.asarray(Image.fromarray(i).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for i in rgb])
     return (torch.from_numpy(small).permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
+
+
+def _mixed(first: int, per_class: int) -> list[P.Scene]:
+    """Scenes of every category, and two thirds as many of nameless concepts behind them."""
+    named = [P.imagine(c, first + i) for c in P.CATEGORIES for i in range(per_class)]
+    return named + [P.imagine(c, first) for c in P.nameless(len(named) * 2 // 3, start=1000 + 5 * first)]
 
 
 @torch.inference_mode()
@@ -295,15 +317,15 @@ def evaluate(
         s = embed_images(model, paint_many(scenes))[0] @ texts.T
         rank = (s >= np.diag(s)[:, None]).sum(1)
         recalls.append([(rank <= k).mean() for k in (1, 5)])
-    shown = [P.imagine(c, 100 + i) for c in P.CATEGORIES for i in range(per_class)]
+    shown = _mixed(100, per_class)
     v, hidden = embed_images(model, paint_many(shown), layers=True)
     nouns = [P.NOUNS.get(c, (c,))[0] for c in P.CATEGORIES]
     prompts = embed_texts(
         model, tokenizer, [f"a {way} of a {noun}" for way in ("picture", "drawing") for noun in nouns]
     )
     kinds = prompts.reshape(2, len(nouns), -1).sum(0)
-    zero_shot = ((v @ kinds.T).argmax(1) == np.repeat(np.arange(20), per_class)).mean()
-    learnt = [P.imagine(c, 300 + i) for c in P.CATEGORIES for i in range(per_class_probe)]
+    zero_shot = ((v[: 20 * per_class] @ kinds.T).argmax(1) == np.repeat(np.arange(20), per_class)).mean()
+    learnt = _mixed(300, per_class_probe)
     _, basis = embed_images(model, paint_many(learnt), layers=True)
     y, truth = facts(learnt), facts(shown)
     layers = {
