@@ -17,10 +17,10 @@ from PIL import Image
 from sightwave.errors import DataError, RecipeError, UnknownName
 from sightwave.phantom.brain import Brain
 from sightwave.phantom.concepts import CATEGORIES, imagine
+from sightwave.phantom.confounds import add_neighbours
 from sightwave.phantom.features import N_FEATURES
 from sightwave.phantom.head import MSS122, POSTERIOR17, THINGS63
 from sightwave.phantom.layouts import LAYOUTS, MARKER, write_cvpr40, write_mss, write_things_eeg2
-from sightwave.phantom.layouts.common import add_neighbours
 from sightwave.phantom.layouts.things_eeg2 import VARIANTS
 
 N_TRAIN, N_TEST, CHANCE = 24, 5, 0.2
@@ -64,7 +64,7 @@ def trials(cvpr40: Path) -> dict:
 def test_every_layout_says_that_it_is_simulated(things, mss, cvpr40):
     for out in (things, mss, cvpr40):
         assert "simulated" in (out / MARKER).read_text()
-    assert set(LAYOUTS) == {"things-eeg2", "mss", "cvpr40"}
+    assert set(LAYOUTS) == {"things-eeg2", "things-eeg2-raw", "mss", "cvpr40"}
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from sightwave.errors import RecipeError, ShapeError, one_of
+from sightwave.phantom import confounds
 from sightwave.phantom.features import LEVELS, N_FEATURES
 from sightwave.phantom.head import THINGS63, load_head
 
@@ -34,6 +35,7 @@ _PLAN = {
 }
 _COMMON = ((0.10, 0.02, 3.0), (0.17, 0.03, -4.0), (0.30, 0.06, 3.0))  # peak s, width s, uV
 _BAND_HZ = 64.0  # responses are as good as empty above it, and defined as empty
+_CHUNK = 64  # so many trials stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -186,24 +188,35 @@ class Brain:
         """
         if z.ndim != 2 or z.shape[1] != N_FEATURES:
             raise ShapeError(f"Brain.record: z must be (n_trials, {N_FEATURES}), got {z.shape}.")
-        key = [self.shared_seed, seed, self.subject, session]
-        out = np.empty((len(z), len(self._rows), self.n_times), np.float32) if out is None else out
-        rng, fate = np.random.default_rng([*key, 0]), np.random.default_rng([*key, 1]).standard_normal((len(z), 2))
-        walk = self._walk(clock, wander_uv, session) if clock is not None and wander_uv else None
-        slow, mix = np.random.default_rng([*key, 2]), self._cap_shift(session)
-        for start in range(0, len(z), 64):  # 64 trials stay in the processor's cache: 1.7 times as fast as 512
-            part = slice(start, start + 64)
-            x_NCT = self._trials(z[part], rng, fate[part] if nuisances else None)
-            if nuisances:
-                self._artefacts(x_NCT, slow)
-            if eye_uv is not None:
-                x_NCT += eye_uv[part, None, None].astype(np.float32) * self._saccade
-            if mix is not None:
-                x_NCT = np.matmul(mix, x_NCT)
-            if walk is not None:
-                x_NCT += walk[part, :, None]
-            out[part] = x_NCT
+        key, n = [self.shared_seed, seed, self.subject, session], len(z)
+        out = np.empty((n, len(self._rows), self.n_times), np.float32) if out is None else out
+        fate_N2 = np.random.default_rng([*key, 1]).standard_normal((n, 2))
+        gain_N = np.exp(self.amplitude_jitter * fate_N2[:, 0] - self.amplitude_jitter**2 / 2)
+        late_N = self.latency_jitter_s * fate_N2[:, 1]
+        if not nuisances:
+            gain_N, late_N = np.ones(n), np.zeros(n)
+        slow = self._slow(n, key, nuisances, eye_uv)
+        if clock is not None and wander_uv:
+            rng = np.random.default_rng([self.shared_seed, self.subject, session, 4])
+            slow.append(confounds.walk(clock, len(self._rows), self.n_times, uv=wander_uv, rng=rng))
+        # torch's normals are drawn in half the time of numpy's
+        noise = torch.Generator().manual_seed(int(np.random.SeedSequence([*key, 0]).generate_state(1)[0]))
+        mixers = self._mixers(session)
+        for start in range(0, n, _CHUNK):
+            part = slice(start, start + _CHUNK)
+            x_NCT = self._trials(z[part], gain_N[part], late_N[part], noise, mixers)
+            if slow:  # one pass over the trials for all that is slow
+                weight_NCR = np.stack([weight[part] for weight, _ in slow], 2)
+                course_NRT = np.empty((len(weight_NCR), len(slow), self.n_times), np.float32)
+                for r, (_, course) in enumerate(slow):
+                    course_NRT[:, r] = course if len(course) == 1 else course[part]
+                x_NCT = torch.baddbmm(x_NCT, torch.from_numpy(weight_NCR), torch.from_numpy(course_NRT))
+            out[part] = x_NCT.numpy()
         return out
+
+    def responses(self, session: int = 0) -> np.ndarray:
+        """Response common to all pictures and those to each feature, in microvolt, (1 + K, C, T), under that cap."""
+        return np.fft.irfft(self._shifted(session)[0], n=self.n_times).astype(np.float32)
 
     # -- pieces of a trial
 
@@ -218,60 +231,56 @@ class Brain:
         edge[0], edge[-1] = True, self.n_times % 2 == 0
         return edge
 
-    @cached_property
-    def _mixers(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Sources as real numbers (K, C * F_low * 2), common response (C, F_low), transposed noise factors."""
+    def _shifted(self, session: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return common response and sources, (1 + K, C, F), and noise factors, where the cap sits in that session.
+
+        Mixing these is cheaper than mixing every trial.
+        """
         w_KCF, common_CF = self.sources
-        n_low = int((self.freqs <= _BAND_HZ).sum())
-        low = np.ascontiguousarray(w_KCF[..., :n_low])
+        spectra_KCF, factor_FCC, mix = (
+            np.concatenate([common_CF[None], w_KCF]),
+            self.noise_factor,
+            self._cap_shift(session),
+        )
+        return (spectra_KCF, factor_FCC) if mix is None else (mix @ spectra_KCF, mix @ factor_FCC)
+
+    def _mixers(self, session: int) -> tuple[Tensor, Tensor]:
+        """`_shifted` as real numbers, (1 + K, C * F_low * 2), and transposed."""
+        spectra_KCF, factor_FCC = self._shifted(session)
+        low = np.ascontiguousarray(spectra_KCF[..., self.freqs <= _BAND_HZ])
         flat = torch.view_as_real(torch.from_numpy(low)).reshape(len(low), -1)
-        factor = torch.from_numpy(self.noise_factor).transpose(1, 2)
-        return flat, torch.from_numpy(np.ascontiguousarray(common_CF[:, :n_low])), factor
+        return flat, torch.from_numpy(np.ascontiguousarray(factor_FCC.transpose(0, 2, 1)))
 
-    def _trials(self, z_NK: np.ndarray, rng: np.random.Generator, fate_N2: np.ndarray | None) -> np.ndarray:
-        flat, common_CF, factor_FCC = self._mixers
-        n, n_c, n_f, n_low = len(z_NK), len(self._rows), len(self.freqs), common_CF.shape[1]
-        # drawn trial by trial, so that a trial does not depend on its neighbours
-        draw = torch.from_numpy(rng.standard_normal((2 * n, n_f, n_c), np.float32)).transpose(0, 1)
-        noise = torch.bmm(draw, factor_FCC).reshape(n_f, n, 2, n_c)
-        noise[torch.from_numpy(self._real_only), :, 1] = 0
+    def _trials(
+        self, z_NK: np.ndarray, gain_N: np.ndarray, late_N: np.ndarray, rng: torch.Generator,
+        mixers: tuple[Tensor, Tensor],
+    ) -> Tensor:  # fmt: skip
+        """Noise and responses, (n, C, T)."""
+        (flat, factor_FCC), n, n_c, n_f = mixers, len(z_NK), len(self._rows), len(self.freqs)
+        # drawn trial by trial, so that a trial does not depend on its neighbours, and in whole groups of torch's 16
+        size = 2 * n * n_f * n_c
+        draw = torch.empty(-(-size // 16) * 16).normal_(generator=rng)[:size].view(2 * n, n_f, n_c)
+        noise = torch.bmm(draw.transpose(0, 1), factor_FCC).view(n_f, n, 2, n_c)
         x_NCF = torch.view_as_complex(noise.permute(1, 3, 0, 2).contiguous())
-        evoked = torch.from_numpy(np.ascontiguousarray(z_NK, np.float32)) @ flat
-        evoked_NCF = torch.view_as_complex(evoked.reshape(n, n_c, n_low, 2)) + common_CF
-        if fate_N2 is not None:
-            gain = np.exp(self.amplitude_jitter * fate_N2[:, 0] - self.amplitude_jitter**2 / 2)
-            late = self.latency_jitter_s * fate_N2[:, 1:]
-            turn = gain[:, None] * np.exp(-2j * np.pi * late * self.freqs[:n_low])
-            evoked_NCF *= torch.from_numpy(turn.astype(np.complex64))[:, None]
-        x_NCF[..., :n_low] += evoked_NCF
-        x_NCT: np.ndarray = torch.fft.irfft(x_NCF, n=self.n_times).numpy()
-        return x_NCT
+        weight_NK = torch.from_numpy(np.column_stack([gain_N, gain_N[:, None] * z_NK]).astype(np.float32))
+        evoked_NCF = torch.view_as_complex((weight_NK @ flat).view(n, n_c, -1, 2))
+        n_low = evoked_NCF.shape[2]
+        turn_NF = np.exp(-2j * np.pi * late_N[:, None] * self.freqs[:n_low]).astype(np.complex64)
+        x_NCF[..., :n_low] += evoked_NCF.mul_(torch.from_numpy(turn_NF)[:, None])
+        # the imaginary parts of the mean, and of the highest frequency of an even window, are ignored
+        return torch.fft.irfft(x_NCF, n=self.n_times)
 
-    def _artefacts(self, x_NCT: np.ndarray, rng: np.random.Generator) -> None:
-        """Add a blink to some trials and a linear drift to all, in place."""
-        t = np.arange(self.n_times) / self.sfreq
-        for i in range(len(x_NCT)):
-            chance, when, size = rng.random(3)
-            if chance < self.blink_rate:
-                wave = np.exp(-0.5 * ((t - when * (t[-1] + 0.2) + 0.1) / 0.07) ** 2)
-                x_NCT[i] += ((60 + 60 * size) * self._eye_up[:, None] * wave).astype(np.float32)
-            slope = (self.drift_uv * rng.standard_normal((x_NCT.shape[1],))).astype(np.float32)
-            x_NCT[i] += slope[:, None] * (t / t[-1] - 0.5).astype(np.float32)
-
-    @cached_property
-    def _eye_up(self) -> np.ndarray:
-        """Reach of a blink at each channel, (C,)."""
-        where = load_head().where[self._rows]
-        far = ((where - np.array((0, 0.95, -0.1))) ** 2).sum(1)
-        return np.asarray(np.exp(-far / 0.25), np.float32)
-
-    @cached_property
-    def _saccade(self) -> np.ndarray:
-        """An eye movement of 1 microvolt to the side, 200 ms after the onset, (C, T)."""
-        across = load_head().where[self._rows, 0]
-        side = self._eye_up * np.sign(across) * np.minimum(1, 4 * abs(across))
-        step = 1 / (1 + np.exp(-(np.arange(self.n_times) / self.sfreq - 0.2) * 60))
-        return (side[:, None] * step).astype(np.float32)
+    def _slow(self, n: int, key: list[int], nuisances: bool, eye_uv: np.ndarray | None) -> list[confounds.Slow]:
+        """Draw what moves with the cap: blinks and drift, and the eyes."""
+        t, where, mix = np.arange(self.n_times) / self.sfreq, load_head().where[self._rows], self._cap_shift(key[-1])
+        slow = []
+        if nuisances:
+            rngs = [np.random.default_rng([*key, k]) for k in (2, 3)]
+            slow.append(confounds.blinks(n, where, t, rate=self.blink_rate, rng=rngs[0]))
+            slow.append(confounds.drift(n, len(where), t, uv=self.drift_uv, rng=rngs[1]))
+        if eye_uv is not None:
+            slow.append(confounds.saccade(eye_uv, where, t))
+        return slow if mix is None else [(weight @ mix.T, course) for weight, course in slow]
 
     def _cap_shift(self, session: int) -> np.ndarray | None:
         """Mixing of the channels when the cap sits a little elsewhere, (C, C)."""
@@ -282,13 +291,6 @@ class Brain:
         near = lambda a: np.exp(-((a[:, None] - where[None]) ** 2).sum(2) / 0.02)  # noqa: E731
         mix = np.linalg.solve(near(where) + 0.1 * np.eye(len(where)), near(shift).T).T
         return (mix * np.exp(0.05 * rng.normal(size=(len(where), 1)))).astype(np.float32)
-
-    def _walk(self, clock: np.ndarray, uv: float, session: int) -> np.ndarray:
-        """Random walk of every channel, RMS ``uv``, at the given times, (n, C)."""
-        rng = np.random.default_rng([self.shared_seed, self.subject, session, 4])
-        path = np.cumsum(rng.normal(size=(int(clock.max()) + 1, len(self._rows))), 0)
-        path = (path - path.mean(0)) / np.maximum(path.std(0), 1e-9) * uv
-        return path[clock.astype(int)].astype(np.float32)
 
 
 def _bump(t: np.ndarray, mu: float, sd: float) -> np.ndarray:

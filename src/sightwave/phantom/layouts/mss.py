@@ -16,9 +16,10 @@ from sightwave import files
 from sightwave.errors import RecipeError
 from sightwave.phantom.brain import Brain
 from sightwave.phantom.concepts import CATEGORIES, Scene, imagine
+from sightwave.phantom.confounds import add_neighbours
 from sightwave.phantom.features import features
 from sightwave.phantom.head import MSS122
-from sightwave.phantom.layouts.common import add_neighbours, check_counts, mark, save_pictures
+from sightwave.phantom.layouts.common import check_counts, mark, save_pictures
 from sightwave.phantom.pictures import paint_many
 
 WINDOWS = "\\".join(("C:", "Users", "Huawei", "Desktop", "eeg_pascal_imagenet", "pic_10000_resized"))

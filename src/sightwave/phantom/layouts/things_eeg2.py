@@ -16,9 +16,10 @@ from sightwave import files
 from sightwave.errors import RecipeError, one_of
 from sightwave.phantom.brain import Brain
 from sightwave.phantom.concepts import imagine, nameless
+from sightwave.phantom.confounds import add_neighbours
 from sightwave.phantom.features import features
 from sightwave.phantom.head import POSTERIOR17, THINGS63
-from sightwave.phantom.layouts.common import add_neighbours, check_counts, mark, save_pictures
+from sightwave.phantom.layouts.common import check_counts, mark, save_pictures
 from sightwave.phantom.pictures import paint_many
 
 VARIANTS = ("official", "nice", "ubp", "neurobridge")
