@@ -7,13 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from sightwave.align import Aligner
+from sightwave.cache import stored
 from sightwave.decode.base import Decoded
+from sightwave.decode.classify import Classify
+from sightwave.decode.retrieve import Retrieve
 from sightwave.embeddings import Embeddings
 from sightwave.errors import RecipeError
+from sightwave.judge.ceiling import noise_free_map
+from sightwave.ondisk import OnDisk, fits
 from sightwave.preprocess import Step
 from sightwave.recipe import Recipe
 from sightwave.results import Predictions
@@ -77,10 +83,12 @@ class Fold:
                 "Use subject_heads=False for subjects that are left out."
             )
         self.name, self.steps = split.name, list[Step]()
-        self._train, self._val = split.train, split.val
+        self._train, self._val = _near(split.train), _near(split.val)
         for step in recipe.steps:
-            self.steps.append(step.fit(self._train))
-            self._train, self._val = self.steps[-1](self._train), self.steps[-1](self._val)
+            self.steps.append(step.fit_once(self._train))
+            self._train, self._val = _near(self.steps[-1](self._train)), _near(self.steps[-1](self._val))
+        if self.steps:
+            self._train, self._val = (_written(t, half=_is_half(split.trials)) for t in (self._train, self._val))
         self._subject = {s: i for i, s in enumerate(subjects)}
         self._row = {id_: i for i, id_ in enumerate(stimuli.ids)}
 
@@ -112,9 +120,43 @@ class Fold:
 
     def prepare(self, raw: Trials) -> Trials:
         """Apply the fitted steps to opened test trials, but for those that are for training only."""
+        raw = _near(raw)
         for step in self.steps:
-            raw = raw if step.train_only else step(raw)
+            raw = raw if step.train_only else _near(step(raw))
         return raw
+
+    def noise_free(self, decoder: Decoder, features: np.ndarray) -> dict[str, Embeddings]:
+        """Put every stimulus into every space by the best map from its true features, without EEG.
+
+        Parameters
+        ----------
+        decoder : Decoder
+            Its towers make the targets.
+        features : ndarray, shape (n_stimuli, n_features)
+            In the order of ``stimuli.ids``; the map is learnt from the stimuli of the training part alone.
+        """
+        seen = np.unique([self._row[s] for s in self._train.events["stimulus"]])
+        return {
+            space: replace(t, vectors=noise_free_map(features[seen], t.vectors[seen])(features))
+            for space, t in self._targets(decoder).items()
+        }
+
+    def ask_noise_free(self, decoder: Decoder, known: Mapping[str, Embeddings], trials: Trials) -> list[Predictions]:
+        """Ask what was seen, category or item of a gallery, of noise-free vectors instead of decoded trials.
+
+        Parameters
+        ----------
+        decoder : Decoder
+            Its towers make the gallery.
+        known : mapping of str to Embeddings
+            Space -> every stimulus, as `noise_free` made them.
+        trials : Trials
+            Prepared test trials; only their events are read.
+        """
+        ids, events = trials.events["stimulus"].to_numpy(), trials.events.assign(fold=self.name, seed=decoder.seed)
+        spaces = {space: e.at(ids) for space, e in known.items()}
+        decoded = Decoded(spaces, self._targets(decoder), self.stimuli, events, trials.repetitions)
+        return [task.predict(decoded) for task in self.recipe.tasks if isinstance(task, Classify | Retrieve)]
 
     def ask(self, decoder: Decoder, trials: Trials) -> list[Predictions]:
         """Decode prepared trials and put every task's question to them."""
@@ -140,13 +182,34 @@ class Fold:
         return TrialSet(trials.eeg, torch.tensor(subject, dtype=torch.long), torch.tensor(stimulus, dtype=torch.long))
 
     @torch.no_grad()
-    def _decoded(self, decoder: Decoder, trials: Trials) -> Decoded:
-        z = decode(decoder.aligner, self._trial_set(trials), device=self.device)
-        rows, ids = torch.arange(len(self.stimuli), device=self.device), trials.events["stimulus"].to_numpy()
-        targets = {
+    def _targets(self, decoder: Decoder) -> dict[str, Embeddings]:
+        """Every stimulus in every space, as this decoder's towers put it."""
+        rows = torch.arange(len(self.stimuli), device=self.device)
+        return {
             space: Embeddings(tower.eval()(rows).float().cpu().numpy(), self.stimuli.ids, space)
             for space, tower in decoder.towers.items()
         }
+
+    def _decoded(self, decoder: Decoder, trials: Trials) -> Decoded:
+        z, ids = decode(decoder.aligner, self._trial_set(trials), device=self.device), trials.events["stimulus"]
+        spaces = {space: Embeddings(v, ids.to_numpy(), space) for space, v in z.items()}
         events = trials.events.assign(fold=self.name, seed=decoder.seed)
-        spaces = {space: Embeddings(v, ids, space) for space, v in z.items()}
-        return Decoded(spaces, targets, self.stimuli, events, trials.repetitions)
+        return Decoded(spaces, self._targets(decoder), self.stimuli, events, trials.repetitions)
+
+
+def _near(trials: Trials) -> Trials:
+    """Read trials that fit into memory: from there a batch is quickest, and a step leaves nothing behind on disk."""
+    return trials.loaded() if fits(trials.eeg) else trials
+
+
+def _is_half(trials: Trials) -> bool:
+    return trials.eeg.dtype == np.float16
+
+
+def _written(trials: Trials, *, half: bool) -> Trials:
+    """Write trials that do not fit into memory, after all steps, to the cache, in half precision if they came so."""
+    if not isinstance(trials.eeg, OnDisk):
+        return trials
+    # volts are too small for half precision
+    eeg = stored("trials", trials.eeg, np.float16 if half and trials.unit == "z" else np.float32)
+    return replace(trials, eeg=eeg.as_eeg())

@@ -25,6 +25,7 @@ SCORE_COLUMNS = (
     "high",
     "p",
     "ceiling",
+    "noise_free",
     "n_trials",
     "n_candidates",
 )
@@ -192,7 +193,9 @@ class Result:
             raise DataError(f"{folder / 'manifest.json'}: not the manifest of a result. Run it again.")
         for name, digest in manifest.items():
             if files.sha256(folder / name) != digest:
-                raise DataError(f"{folder / name}: changed since it was written (SHA-256 differs). Run it again.")
+                raise DataError(
+                    f"{folder / name}: changed since it was written (manifest.json has another SHA-256). Run it again."
+                )
         facts = files.read_json(folder / "result.json")
         tensors, _ = files.load_tensors(folder / "predictions.safetensors")
         predictions = tuple(

@@ -109,6 +109,8 @@ def run(
 
     # each fold: steps -> encoder -> alignment -> opened test trials -> tasks
     said: dict[tuple[str, int], list[Predictions]] = {}
+    free: dict[tuple[str, int], list[Predictions]] = {}
+    features = recipe.dataset.features(stimuli.ids)
     opened: list[Trials] = []
     history: dict[str, list[float]] = {}
     for f, split in enumerate(splits):
@@ -127,6 +129,7 @@ def run(
             decoders.append(decoder)
         history = history or decoders[0].history
         why = f"score {name}, {split.name}"
+        known = None if features is None else fold.noise_free(decoders[0], features)
         test = open_test(split.test, ledger=ledger, key=sealed, run=this_run, recipe=str(who["recipe"]), why=why)
         for n in levels:
             raw = test if n == 1 else test.average(at_most=n)
@@ -134,6 +137,8 @@ def run(
             for decoder in decoders:
                 for task, answer in zip(recipe.tasks, fold.ask(decoder, ready), strict=True):
                     said.setdefault((task.name, n), []).append(answer)
+            for answer in fold.ask_noise_free(decoders[0], known, ready) if known else ():
+                free.setdefault((answer.task, n), []).append(answer)
         opened.append(raw)
 
     # judge -> Result
@@ -143,6 +148,7 @@ def run(
         predictions,
         {task.name: task.metrics for task in recipe.tasks},
         ideal=recipe.dataset.ideal,
+        noise_free=[Predictions.pool(parts) for parts in free.values()],
         n_permutations=n_permutations,
         n_bootstrap=n_bootstrap,
     )

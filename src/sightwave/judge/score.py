@@ -21,6 +21,7 @@ def score(
     metrics: Mapping[str, Sequence[Metric]],
     *,
     ideal: Callable[[Predictions], np.ndarray | None] = lambda _: None,
+    noise_free: Sequence[Predictions] = (),
     n_permutations: int = 1000,
     n_bootstrap: int = 1000,
     seed: int = 0,
@@ -35,6 +36,8 @@ def score(
         Task name -> metrics, the headline first.
     ideal : callable
         Predictions -> the scores that an ideal observer would have given, same shape, or None when unknown.
+    noise_free : sequence of Predictions
+        What the best map from true features into the target space says of the same trials; see `judge.ceiling`.
     n_permutations, n_bootstrap : int
     seed : int
         Of permutations and bootstrap draws.
@@ -58,11 +61,13 @@ def score(
     if len(set(asked)) < len(asked):
         twice = next(a for a in asked if asked.count(a) > 1)
         raise DataError(f"Two Predictions answer {twice[0]!r} with repetitions {twice[1]!r}. Pool them first.")
+    known = {(p.task, p.repetitions): p for p in noise_free}
     tables, notes = [], []
     for p in predictions:
         if p.task not in metrics:
             raise one_of("task with metrics", p.task, metrics)
-        table, said = _one(p, metrics[p.task], ideal(p), n_permutations, n_bootstrap, seed)
+        free = known.get((p.task, p.repetitions))
+        table, said = _one(p, metrics[p.task], ideal(p), free, n_permutations, n_bootstrap, seed)
         tables.append(table)
         notes += [f"{p.task}, repetitions {p.repetitions}: {note}" for note in said]
     scores = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(SCORE_COLUMNS))
@@ -74,6 +79,7 @@ def _one(
     p: Predictions,
     metrics: Sequence[Metric],
     ideal: np.ndarray | None,
+    noise_free: Predictions | None,
     n_permutations: int,
     n_bootstrap: int,
     seed: int,
@@ -94,11 +100,15 @@ def _one(
         if rows and (null.values[i] == 1).all():  # e.g. top-3 of three: whoever guesses is right
             continue
         value = with_all(by_subject(metric, p))[:, 0]
-        ceiling = np.full(len(value), np.nan) if best is None else with_all(by_subject(metric, best))[:, 0]
+        ceilings = [
+            np.full(len(value), np.nan) if b is None else with_all(by_subject(metric, b))[:, 0]
+            for b in (best, noise_free)
+        ]
         rows.append(pd.DataFrame({
             "task": p.task, "metric": metric.__name__, "repetitions": p.repetitions, "subject": null.subjects,
             "value": value, "chance": chance[i], "low": interval.low[i], "high": interval.high[i],
-            "p": p_value(metric, null.values[i], value), "ceiling": ceiling, "n_trials": n_trials,
+            "p": p_value(metric, null.values[i], value), "ceiling": ceilings[0], "noise_free": ceilings[1],
+            "n_trials": n_trials,
             "n_candidates": int((~np.isneginf(p.scores)).sum(1).max()),
         }))  # fmt: skip
     return pd.concat(rows, ignore_index=True)[list(SCORE_COLUMNS)], _notes(p, null.reasons, interval.resampled)

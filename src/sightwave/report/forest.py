@@ -25,11 +25,13 @@ class Mark:
     chance: str
     p: str
     ceiling: str
+    noise_free: str
     at: float | None
     left: float | None
     width: float
     chance_at: float | None
     ceiling_at: float | None
+    noise_free_at: float | None
     single: bool
     whole: bool
     above: bool
@@ -49,6 +51,11 @@ class Forest:
     def top(self) -> Mark:
         """The row that is printed large."""
         return self.marks[0]
+
+    @property
+    def noise_free(self) -> bool:
+        """Whether the ceiling of the target space is known."""
+        return any(m.noise_free_at is not None for m in self.marks)
 
     @property
     def clear(self) -> bool:
@@ -95,7 +102,8 @@ def beside(results: Sequence[Result]) -> list[Forest]:
 
 def lay_out(question: words.Question, metric: str, rows: Sequence[Any], names: Sequence[str] = ()) -> Forest:
     """Place rows of `Result.scores` on one axis; ``names``, one per row, replace the subjects'."""
-    numbers = [float(v) for r in rows for v in (r.value, r.low, r.high, r.chance, r.ceiling) if math.isfinite(float(v))]
+    given = ((r.value, r.low, r.high, r.chance, r.ceiling, r.noise_free) for r in rows)
+    numbers = [float(v) for values in given for v in values if math.isfinite(float(v))]
     ticks = _ticks(numbers or [0.0, 1.0], metric, [float(r.chance) for r in rows])
     lo, hi = ticks[0], ticks[-1]
 
@@ -115,11 +123,13 @@ def lay_out(question: words.Question, metric: str, rows: Sequence[Any], names: S
                 words.number(r.chance, metric),
                 words.p_value(r.p),
                 words.number(r.ceiling, metric) if math.isfinite(r.ceiling) else "unknown",
+                words.number(r.noise_free, metric) if math.isfinite(r.noise_free) else "unknown",
                 at(r.value),
                 left,
                 round((right or 0) - (left or 0), 2),
                 at(r.chance),
                 at(r.ceiling),
+                at(r.noise_free),
                 words.average(r.repetitions) == "single trial",
                 whole,
                 bool(r.p < 0.05),

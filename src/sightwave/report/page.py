@@ -81,6 +81,7 @@ def _part(r: Result, *, first: bool) -> dict[str, Any]:
         "facts": _facts(r),
         "forests": forest.forests(r),
         "rows": rows.to_dict("records"),
+        "noise_free": words.noise_free(r),
         "figures": _figures(r),
         "cards": trials.cards(r) if first else [],
         "baselined": r.data.get("sfreq") and -(r.data.get("tmin") or 0) * r.data["sfreq"] >= 2,

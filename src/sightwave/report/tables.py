@@ -28,6 +28,7 @@ COLUMNS = (
     "chance",
     "p",
     "ceiling",
+    "noise-free map",
 )
 
 
@@ -161,7 +162,6 @@ def _cell(column: str, said: str, first: bool) -> Text:
 def _line(name: str, task: str, r: Any) -> list[str]:
     q, get = words.question(task), lambda c: float(getattr(r, c))
     metric = str(r.metric)
-    ceiling = get("ceiling")
     return [
         name,
         q.word,
@@ -174,7 +174,7 @@ def _line(name: str, task: str, r: Any) -> list[str]:
         words.interval(get("low"), get("high"), metric),
         words.number(get("chance"), metric),
         words.p_value(get("p")),
-        words.number(ceiling, metric) if math.isfinite(ceiling) else "unknown",
+        *(words.number(get(c), metric) if math.isfinite(get(c)) else "unknown" for c in ("ceiling", "noise_free")),
     ]
 
 
@@ -187,7 +187,8 @@ def _title(results: Sequence[Result]) -> str:
 
 
 def _caption(results: Sequence[Result]) -> str:
-    lines = dict.fromkeys((f"{r.name}: " if len(results) > 1 else "") + words.opened(r) for r in results)
+    said = [(r, s) for r in results for s in (words.noise_free(r), words.opened(r)) if s]
+    lines = dict.fromkeys((f"{r.name}: " if len(results) > 1 else "") + s for r, s in said)
     return _plain("\n".join(lines))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from sightwave.results import Result
+from sightwave.results import SCORE_COLUMNS, Result
 
 UNKNOWN = "–"
 SHARES = ("top-", "recall@", "balanced accuracy", "f1 macro")
@@ -130,8 +130,8 @@ def level(repetitions: str) -> float:
 
 def scores_of(result: Result) -> pd.DataFrame:
     """Scores with text columns as text and numbers as floats, in their own order."""
-    numbers = ("value", "chance", "low", "high", "p", "ceiling")
-    table = result.scores.reset_index(drop=True)
+    numbers = ("value", "chance", "low", "high", "p", "ceiling", "noise_free")
+    table = result.scores.reset_index(drop=True).reindex(columns=list(SCORE_COLUMNS))
     return table.astype({c: str for c in ("task", "metric", "repetitions", "subject")} | {c: float for c in numbers})
 
 
@@ -195,6 +195,18 @@ def efficiencies(result: Result) -> str:
     """Say the efficiency of every task in one sentence; nothing where no ideal observer is known."""
     said = [f"{question(t).word} {efficiency(result, t)}" for t in result.data.get("efficiency") or {}]
     return f"Efficiency against the ideal observer: {_list(said)}." if said else ""
+
+
+def noise_free(result: Result) -> str:
+    """Say what the best noise-free map to each target scores, beside the ideal observer; nothing where unknown."""
+    table, said = scores_of(result), []
+    for task, metric in headlines(table).items():
+        rows = table[(table.task == task) & (table.metric == metric) & (table.subject == "all")]
+        rows = rows[rows.repetitions == max(rows.repetitions, key=level, default="")]
+        for free, best in rows[["noise_free", "ceiling"]].to_numpy(float):
+            ideal = f" (ideal observer {number(best, metric)})" if math.isfinite(best) else ""
+            said += [f"{question(task).word} {number(free, metric)}{ideal}"] if math.isfinite(free) else []
+    return f"Best noise-free map to the target: {_list(said)}." if said else ""
 
 
 def opened(result: Result) -> str:
