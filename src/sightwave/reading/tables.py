@@ -13,15 +13,21 @@ from sightwave.errors import DataError
 from sightwave.files import must_exist
 
 
-def read_text_table(path: Path) -> pd.DataFrame:
+def read_text_table(path: Path, *, sep: str = ",") -> pd.DataFrame:
     """Read a csv file with every cell as text; an empty cell is ``""``.
+
+    Parameters
+    ----------
+    path : Path
+    sep : str
+        What stands between cells: a tab in the tables of BIDS.
 
     Raises
     ------
     MissingFile, DataError
         If the file is absent, empty, not UTF-8, cut short, or a line has too many cells.
     """
-    return _read(path, text=True)
+    return _read(path, text=True, sep=sep)
 
 
 def read_number_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -76,11 +82,12 @@ def _short(cell: object) -> str:
     return "an empty cell" if cell is None or cell == "" or cell is pd.NA else repr(str(cell)[:40])
 
 
-def _read(path: Path, *, text: bool) -> pd.DataFrame:
+def _read(path: Path, *, text: bool, sep: str = ",") -> pd.DataFrame:
     must_exist(path)
     try:
         table = pd.read_csv(
             path,
+            sep=sep,
             dtype=str if text else None,
             keep_default_na=not text,
             encoding="utf-8-sig",
