@@ -176,10 +176,7 @@ def test_a_file_cannot_change_how_the_next_one_is_read(tmp_path):
     state = b"}X\x0c\x00\x00\x00__setstate__ccollections\nOrderedDict\ns"
     for name in (b"cnumpy\nndarray\n", b"cnumpy\ndtype\n", b"c_codecs\nencode\n"):
         path.write_bytes(b"\x80\x02" + name + state + b"b.")
-        if name.startswith(b"cnumpy"):
-            with pytest.raises(DataError, match="not a whole pickle"):
-                load_pickle(path)
-        else:
+        with pytest.raises(DataError, match="not a whole pickle" if name.startswith(b"cnumpy") else "is not data"):
             load_pickle(path)
         path.write_bytes(b"\x80\x02" + name + b"N" + state + b"\x86b.")
         with suppress(DataError):

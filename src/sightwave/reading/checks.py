@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
 from sightwave.errors import DataError, ShapeError, UnitError
-from sightwave.trials import COLUMNS, Trials
+from sightwave.trials import Trials
 
 # Typical sd of one channel within a trial. Scalp EEG has 1e-6 to 2e-4 V; averages are smaller, raw drift is larger.
 LOW_V, HIGH_V = 2e-7, 5e-4
@@ -66,14 +65,14 @@ def check_arrays(eeg: np.ndarray, n_rows: int, ch_names: Sequence[str], source: 
         raise ShapeError(f"{source}: eeg is empty, shape {eeg.shape}; expected {expected}.")
 
 
-def check_trials(trials: Trials, source: str) -> None:
+def check_trials(trials: Trials, source: str | np.ndarray) -> None:
     """Refuse trials that no recording of a brain could hold.
 
     Parameters
     ----------
     trials : Trials
-    source : str
-        The file that they came from, for the message.
+    source : str, or ndarray of str, shape (n_trials,)
+        The file that they came from, or that of each trial, for the message.
 
     Raises
     ------
@@ -84,7 +83,7 @@ def check_trials(trials: Trials, source: str) -> None:
     """
     eeg, names = trials.eeg, np.array(trials.ch_names)
     if not eeg.size:
-        raise DataError(f"{source}: eeg holds no sample, shape {eeg.shape}.")
+        raise DataError(f"{source_of(source, 0)}: eeg holds no sample, shape {eeg.shape}.")
     finite: list[np.ndarray] = []
     zero: list[np.ndarray] = []
     sd: list[np.ndarray] = []
@@ -100,24 +99,32 @@ def check_trials(trials: Trials, source: str) -> None:
     if not ok_NC.all():
         channel = int(np.flatnonzero(~ok_NC.all(0))[0])
         first = int(np.flatnonzero(~ok_NC[:, channel])[0])
+        n_bad = int((~ok_NC).any(1).sum())
         raise DataError(
-            f"{source}: eeg holds NaN or infinity in {int((~ok_NC).any(1).sum())} of {len(eeg)} trials, channel(s) "
+            f"{source_of(source, first)}: eeg holds NaN or infinity in {n_bad} of {len(eeg)} trials, channel(s) "
             f"{_some(names[~ok_NC.all(0)])}; the first is trial {first}, channel {names[channel]}. "
             f"Drop these trials, or interpolate the channel, before loading."
         )
     if zero_N.any():
+        first = int(np.flatnonzero(zero_N)[0])
         raise DataError(
-            f"{source}: eeg is zero throughout {int(zero_N.sum())} of {len(eeg)} trials, the first is trial "
-            f"{int(np.flatnonzero(zero_N)[0])}. They were never filled: drop them and their rows."
+            f"{source_of(source, first)}: eeg is zero throughout {int(zero_N.sum())} of {len(eeg)} trials, the first "
+            f"is trial {first}. They were never filled: drop them and their rows."
         )
     flat = ~(sd_NC > 0).any(0)
     if flat.any():
         raise DataError(
-            f"{source}: channel(s) {_some(names[flat])} are flat in every trial ({int(flat.sum())} of {len(names)}). "
-            f"Remove them from eeg and ch_names."
+            f"{source_of(source, 0)}: channel(s) {_some(names[flat])} are flat in every trial ({int(flat.sum())} of "
+            f"{len(names)}). Remove them from eeg and ch_names."
         )
     if trials.unit == "V":
-        check_unit(float(np.median(sd_NC)), source)
+        high = int(np.argmax(np.median(sd_NC, 1)))  # whose unit is another one stands out
+        check_unit(float(np.median(sd_NC)), source_of(source, high))
+
+
+def source_of(source: str | np.ndarray, row: int) -> str:
+    """Return the file of a row, where ``source`` is one file for all or has one per trial."""
+    return source if isinstance(source, str) else str(source[row]) if len(source) else "no file"
 
 
 def check_unit(sd: float, source: str) -> None:
@@ -138,38 +145,6 @@ they look like microvolts: multiply by 1e-6 (unit='uV').
     raise UnitError(
         f"{source}: eeg has a typical standard deviation of {sd:.3g} V; EEG has 1e-6 to 2e-4 V; {words}.{hint}"
     )
-
-
-def complete_events(events: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Fill in what has a default, for tables from outside.
-
-    Parameters
-    ----------
-    events : DataFrame
-        Column `label`. `subject`, `session` and `run` become "01" where absent; without `stimulus`, every trial is a
-        stimulus of its own and `stimulus_known` is False.
-    source : str
-        File that it came from, for the message.
-
-    Raises
-    ------
-    DataError
-        If there is no `label`, or a cell that is needed is empty.
-    """
-    if "label" not in events:
-        raise DataError(f"{source}: no column 'label'; it has {', '.join(map(str, events)) or 'none'}.")
-    events = events.reset_index(drop=True)
-    for c in ("subject", "session", "run"):
-        if c not in events:
-            events[c] = "01"
-    if "stimulus" not in events:
-        events["stimulus"] = [f"trial-{i:06d}" for i in range(len(events))]
-        events["stimulus_known"] = False
-    for c in COLUMNS:
-        if events[c].isna().any():
-            row = int(np.flatnonzero(events[c].isna())[0])
-            raise DataError(f"{source}: row {row}, column {c!r}: the cell is empty. Fill it in.")
-    return events
 
 
 def _transposition(shape: tuple[int, ...], n_rows: int, n_channels: int) -> str:

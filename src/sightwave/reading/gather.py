@@ -12,6 +12,7 @@ import pandas as pd
 
 from sightwave import files
 from sightwave.errors import DataError
+from sightwave.reading.checks import source_of
 from sightwave.reading.tables import read_text_table, refuse_empty, require
 from sightwave.stimuli import Stimuli
 
@@ -21,9 +22,11 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 
 def gather(
     events: pd.DataFrame,
-    source: str,
+    source: str | np.ndarray,
     images: Mapping[str, Path] | Mapping[str, np.ndarray] | None,
     captions: Mapping[str, tuple[str, ...]] | None,
+    *,
+    captions_from: str = "",
 ) -> Stimuli:
     """Make stimuli of the events' pairs of stimulus and label.
 
@@ -31,29 +34,34 @@ def gather(
     ----------
     events : DataFrame
         Columns `stimulus` and `label`.
-    source : str
-        What error messages call them.
+    source : str, or ndarray of str, shape (n_events,)
+        The file that they came from, or that of each event, for the message.
     images : mapping or None
         Stimulus -> file, or picture (height, width, 3) uint8. Every stimulus has one, or there is no mapping.
     captions : mapping or None
         Stimulus -> captions; likewise.
+    captions_from : str
+        The file that the captions came from, for the message.
 
     Raises
     ------
     DataError
         If a stimulus has two labels, or some have a picture (or caption) and some have none: with count and names.
     """
-    pairs = events[["stimulus", "label"]].drop_duplicates()
+    pairs = events[["stimulus", "label"]].reset_index(drop=True).drop_duplicates()
     twice = pairs["stimulus"][pairs["stimulus"].duplicated()]
     if len(twice):
         labels = pairs["label"][pairs["stimulus"] == twice.iloc[0]].tolist()
-        raise DataError(f"{source}: stimulus {twice.iloc[0]!r} has the labels {', '.join(labels)}. Give it one.")
+        file = source_of(source, int(twice.index[0]))
+        raise DataError(f"{file}: stimulus {twice.iloc[0]!r} has the labels {', '.join(labels)}. Give it one.")
     table = pairs.set_index("stimulus")
     for what, given in (("image", images), ("caption", captions)):
         missing = [s for s in table.index if s not in given] if given is not None else []
         if missing:
+            file = source_of(source, int((events["stimulus"] == missing[0]).to_numpy().argmax()))
+            file = f"{file}, {captions_from}" if captions_from and what == "caption" else file
             raise DataError(
-                f"{source}: {len(missing)} of {len(table)} stimuli have no {what}, e.g. {', '.join(missing[:3])}. "
+                f"{file}: {len(missing)} of {len(table)} stimuli have no {what}, e.g. {', '.join(missing[:3])}. "
                 f"Add them, or give no {what} at all."
             )
     if captions is not None:

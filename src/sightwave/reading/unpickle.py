@@ -2,7 +2,8 @@
 
 No name is imported because a file says so: each allowed one is answered by a small stand-in made here, anew for every
 file, which checks what it is given. Three containers are known: a plain pickle, ``.npy`` of objects, and torch files,
-zip and legacy. ``torch.load(weights_only=True)`` does not read protocol 5, in which THINGS-EEG2 circulates.
+zip and legacy. ``torch.load(weights_only=True)`` does not read protocol 5, in which THINGS-EEG2 circulates. All of it
+happens in a worker, since a few bytes of a pickle can ask for any amount of memory and time.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 
 from sightwave.errors import DataError
 from sightwave.files import load_array, must_exist
+from sightwave.reading.worker import in_worker
 
 __all__ = ["load_pickle"]
 
@@ -31,7 +33,7 @@ _STORAGES = {"DoubleStorage": "f8", "FloatStorage": "f4", "HalfStorage": "f2", "
 _TORCH_LEGACY = 0x1950A86A20F9469CFC6C
 _BROKEN = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError, ImportError,
-    OverflowError, MemoryError, RecursionError, NotImplementedError, AssertionError, struct.error, zipfile.BadZipFile,
+    OverflowError, RecursionError, NotImplementedError, AssertionError, struct.error, zipfile.BadZipFile,
     OSError, SyntaxError, tokenize.TokenError,  # the last two: numpy, of damaged .npy headers
 )  # fmt: skip
 
@@ -47,19 +49,23 @@ def load_pickle(path: Path) -> Any:
     Returns
     -------
     object
-        Tensors come back as arrays. Those of a zip file stay on disk, memory-mapped.
+        Tensors come back as arrays, which stay on disk, memory-mapped, and cannot be written to.
 
     Raises
     ------
     MissingFile
         If there is no such file.
     DataError
-        If the file holds a name that is not on the list, or is damaged.
+        If the file holds a name that is not on the list, is damaged, or cannot be read within the limits of a worker.
     """
     if path.is_symlink() and not path.exists():
         raise DataError(f"{path}: a link to content that is not here. Was it downloaded? (datalad get)")
     if must_exist(path).is_dir():
         raise DataError(f"{path} is a folder; a file is needed here.")
+    return in_worker(_load, path)
+
+
+def _load(path: Path) -> Any:
     try:
         with path.open("rb") as f:
             head = f.read(8)
@@ -71,7 +77,7 @@ def load_pickle(path: Path) -> Any:
             if head.startswith(b"PK\x03\x04"):
                 return _torch_zip(path)
             found = _Reader(f, path).load()
-            return _torch_legacy(f, path) if _is_magic(found) else _plain(found)
+            return _torch_legacy(f, path) if _is_magic(found) else found
     except DataError as e:
         raise e if str(path) in str(e) else DataError(f"{path}: holds {e}.") from e
     except _BROKEN as e:
@@ -194,13 +200,6 @@ def _count(shape: Any) -> int:
     return math.prod(shape)
 
 
-def _plain(found: Any) -> Any:
-    """Take the stand-in off arrays, at the top and in a dict."""
-    if isinstance(found, np.ndarray):
-        return found.view(np.ndarray)
-    return {k: _plain(v) for k, v in found.items()} if type(found) in (dict, OrderedDict) else found
-
-
 def _is_magic(found: Any) -> bool:
     return type(found) is int and found == _TORCH_LEGACY
 
@@ -213,10 +212,10 @@ def _npy(f: IO[bytes], path: Path) -> Any:
     shape, _, dtype = read(f)
     if not dtype.hasobject:
         return load_array(path)
-    found = _plain(_Reader(f, path).load())
+    found = _Reader(f, path).load()
     if not (isinstance(found, np.ndarray) and found.shape == shape):
         raise DataError(f"{path}: the header says shape {shape}, the content is something else.")
-    return _plain(found.item()) if shape == () else found
+    return found.item() if shape == () else found
 
 
 def _torch_zip(path: Path) -> Any:
@@ -228,48 +227,53 @@ def _torch_zip(path: Path) -> Any:
             raise DataError(f"{path}: a zip file without data.pkl is no torch file.")
         folder = pickles[0].removesuffix("data.pkl")
         little = f"{folder}byteorder" not in known or members.read(f"{folder}byteorder").strip() == b"little"
+        whole = np.memmap(path, np.uint8, "r")
 
         def storage(pid: Any) -> np.ndarray:
             kind, key, n = _storage_of(pid, path)
             member, dtype = known[f"{folder}data/{key}"], np.dtype(kind.dtype).newbyteorder("<" if little else ">")
             if member.compress_type != zipfile.ZIP_STORED or n * dtype.itemsize > member.file_size:
                 raise DataError(f"{path}: storage {key} is cut short or compressed.")
-            if not n:
-                return np.empty(0, dtype)
-            with path.open("rb") as f:
-                f.seek(member.header_offset + 26)  # lengths of name and extra field in the local header
-                name, extra = struct.unpack("<HH", f.read(4))
-            return np.memmap(path, dtype, "r", member.header_offset + 30 + name + extra, (n,))
+            # lengths of name and extra field in the local header
+            name, extra = struct.unpack("<HH", whole[member.header_offset + 26 : member.header_offset + 30].tobytes())
+            return np.ndarray((n,), dtype, whole, member.header_offset + 30 + name + extra)
 
         with members.open(pickles[0]) as f:
-            return _plain(_Reader(f, path, storage).load())
+            return _Reader(f, path, storage).load()
 
 
 def _torch_legacy(f: IO[bytes], path: Path) -> Any:
-    """Go on after the magic number: version, system, the object, the storages' keys, then their bytes in that order."""
+    """Go on after the magic number: version, system, the object, the storages' keys, then their bytes in that order.
+
+    The object is read twice: for the sizes of the storages, and again when they are known to lie where in the file.
+    """
     _Reader(f, path).load()
     system = _Reader(f, path).load()
     if not system.get("little_endian", True):
         raise DataError(f"{path}: written on a big-endian machine; save it again.")
+    start, whole = f.tell(), np.memmap(path, np.uint8, "r")
     storages: dict[str, np.ndarray] = {}
 
-    def storage(pid: Any) -> np.ndarray:
+    def promised(pid: Any) -> np.ndarray:
         kind, key, n = _storage_of(pid, path)
-        if key not in storages:
-            if n * np.dtype(kind.dtype).itemsize > path.stat().st_size:
-                raise DataError(f"{path}: storage {key} of {n} numbers is larger than the file.")
-            storages[key] = np.zeros(n, kind.dtype)
-        return storages[key]
+        if n * np.dtype(kind.dtype).itemsize > len(whole):
+            raise DataError(f"{path}: storage {key} of {n} numbers is larger than the file.")
+        # as long, and of any values, for the size is all that is wanted
+        return storages.setdefault(key, np.ndarray((n,), np.dtype(kind.dtype), whole))
 
-    found = _Reader(f, path, storage).load()
-    for key in _Reader(f, path).load():
-        target = storages[str(key)]
-        (n,) = struct.unpack("<q", f.read(8))
-        raw = f.read(target.nbytes)
-        if n != len(target) or len(raw) != target.nbytes:
+    _Reader(f, path, promised).load()
+    keys = _Reader(f, path).load()
+    at = f.tell()
+    for key in map(str, keys):
+        size = storages[key]
+        if whole[at : at + 8].tobytes() != struct.pack("<q", len(size)) or at + 8 + size.nbytes > len(whole):
             raise DataError(f"{path}: storage {key} is cut short.")
-        target[:] = np.frombuffer(raw, target.dtype)
-    return _plain(found)
+        storages[key] = np.ndarray(size.shape, size.dtype, whole, at + 8)
+        at += 8 + size.nbytes
+    if len(set(keys)) != len(storages):
+        raise DataError(f"{path}: {len(storages)} storages are named, {len(set(keys))} are there.")
+    f.seek(start)
+    return _Reader(f, path, lambda pid: storages[_storage_of(pid, path)[1]]).load()
 
 
 def _storage_of(pid: Any, path: Path) -> tuple[_Kind, str, int]:
