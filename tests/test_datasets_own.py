@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sightwave.datasets.own import Own, from_arrays, from_epochs, to_epochs, write_own
+from sightwave.datasets.own import Own, from_arrays, from_epochs, write_own
 from sightwave.errors import DataError, MissingFile, ShapeError, UnitError, UnknownName
 from sightwave.preprocess import Standardise
 from sightwave.stimuli import Stimuli
@@ -155,7 +155,7 @@ def test_captions_may_stand_in_columns(folder):
         ),
         (lambda t: t.assign(image="../../secret.png"), "leads out of"),
         (lambda t: t.assign(label=t["subject"]), "has the labels 01, 02. Give it one"),
-        (lambda t: t.assign(trial="same"), "trial 'same' occurs more than once"),
+        (lambda t: t.assign(trial="same"), "column 'trial': 'same' occurs more than once"),
     ],
 )
 def test_a_wrong_table_is_refused(folder, change, words):
@@ -261,18 +261,12 @@ def test_arrays_in_microvolts_become_volts():
 
 def test_epochs_and_back_lose_nothing(make_trials):
     trials = make_trials(n_subjects=2, n_runs=2, tmin=-0.02)
-    epochs = to_epochs(trials)
+    epochs = trials.to_epochs()
     assert epochs.event_id == {"a": 1, "b": 2}
     back, _ = from_epochs(epochs)
     assert (back.eeg == trials.eeg).all()
     pd.testing.assert_frame_equal(back.events, trials.events, check_dtype=False)
     assert (back.ch_names, back.sfreq, back.tmin) == (trials.ch_names, trials.sfreq, trials.tmin)
-
-
-def test_standardised_trials_are_no_mne_epochs(make_trials):
-    trials = make_trials()
-    with pytest.raises(DataError, match="MNE takes EEG to be in volts"):
-        to_epochs(Standardise().fit(trials)(trials))
 
 
 def bare_epochs(n=6, **kw):

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 
 from sightwave import __version__, errors
+from sightwave.cli_phantom import phantom
+from sightwave.progress import Progress
 
 app = typer.Typer(
     help="Decode what a person sees from their EEG, with no number without its doubt.",
@@ -18,11 +20,16 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-phantom = typer.Typer(help="The embedded default: a simulated seer whose brain is known.", no_args_is_help=True)
 app.add_typer(phantom, name="phantom")
+prepare = typer.Typer(help="Preprocess the raw recordings of a public data set.", no_args_is_help=True)
+app.add_typer(prepare, name="prepare")
 
 Out = Annotated[Path, typer.Option(help="Folder for results, checkpoints and the ledger of test openings.")]
 Data = Annotated[Path | None, typer.Option(help="The data set's folder; the phantom needs none.")]
+Like = Annotated[str, typer.Option(help="Take it for this data set (`sightwave list datasets`), and ask no other.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting of the data set's reader, e.g. `task=rsvp`; repeatable.")
+]
 Subjects = Annotated[str, typer.Option(help="Subjects, e.g. `01,03`; all that are there when left out.")]
 EXIT = {
     errors.DataError: 65,
@@ -71,7 +78,7 @@ def demo(
     from sightwave.report.tables import rich_table
 
     console = Console()
-    with _progress(console) as tell:
+    with Progress(console) as tell:
         results, confound, page = run_demo(out=out, subjects=tuple(_listed(subjects)), smoke=smoke, progress=tell)
     for result in (*results, *confound):
         console.print(rich_table(result, metrics=1))
@@ -94,18 +101,22 @@ def run(
         bool, typer.Option(help="Run on a small phantom for one epoch: does the recipe work at all?")
     ] = False,
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoints of a run that was killed.")] = False,
+    set_: Settings = None,
+    clip: Annotated[
+        str, typer.Option(help="CLIP for all targets of the recipe: a folder, a hub name, or `phantom`.")
+    ] = "",
 ) -> None:
     """Train and judge a recipe; prints the scores and writes a result folder and its HTML page."""
-    from sightwave.house import load_recipe
+    from sightwave.recipe import with_clip
     from sightwave.report import page, words
     from sightwave.report.tables import rich_table
     from sightwave.story import run as run_recipe
 
-    name, found = load_recipe(recipe)
+    name, found = _recipe(recipe, set_)
     console = Console()
-    with _progress(console) as tell:
+    with Progress(console) as tell:
         result = run_recipe(
-            found,
+            with_clip(found, clip) if clip else found,
             name=name,
             data=data,
             out=out,
@@ -154,20 +165,84 @@ def show(recipe: Annotated[str, typer.Argument(help="A recipe's name or file.")]
 
 
 @app.command()
-def check(folder: Annotated[Path, typer.Argument(help="A folder of your own recordings.")]) -> None:
-    """Check a folder of your own: what was recognised, how many trials, what is wrong and what to do."""
-    from sightwave.datasets.own import Own
-    from sightwave.judge.confounds import block_design
+def check(
+    folder: Annotated[Path, typer.Argument(help="A folder of EEG: a public data set, a BIDS tree, or your own.")],
+    like: Like = "",
+    set_: Settings = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw evoked responses, label order and channel quality, as a PNG.")
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Read every subject, not only so many as make two gigabytes.")
+    ] = False,
+) -> None:
+    """Check a folder: which data set it is, what it holds, what is missing or wrong, and what to do."""
+    from sightwave.report.survey import draw, lines
+    from sightwave.survey import survey
 
-    dataset = Own()
-    trials, stimuli = dataset.load(folder, dataset.subjects(folder))
-    for field, value in trials.describe().items():
-        print(f"{field:<14} {value}")
-    print(f"{'pictures':<14} {'yes' if stimuli.read is not None else 'none'}")
-    print(f"{'captions':<14} {'yes' if 'captions' in stimuli.table else 'none'}")
-    order = block_design(trials.events["label"].to_numpy(), _runs(trials))
-    print(f"{'label order':<14} {order.verdict}")
-    print(f"{'fingerprint':<14} {trials.fingerprint()}")
+    with Progress(Console(stderr=True)) as tell:
+        found = survey(folder, like=like, settings=_pairs(set_), every=every, progress=tell)
+    width = max(len(name) for name, _ in lines(found))
+    for name, value in lines(found):
+        print(f"{name:<{width}}  {value}")
+    for file, reason in found.left_out.items():
+        print(f"{'not used':<{width}}  {file}: {reason}")
+    if picture:
+        draw(found, picture)
+        print(f"{'picture':<{width}}  {picture}")
+    if found.wrong:
+        told = "\n".join(f"  {s}: {reason}" for s, reason in found.wrong.items())
+        raise errors.DataError(f"{len(found.wrong)} of {len(found.subjects)} subjects cannot be read:\n{told}")
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="A public data set, such as `n170`, `mss` or `things-eeg2`.")],
+    data: Annotated[Path | None, typer.Option(help="Folder to fill; `data/NAME` when left out.")] = None,
+    subjects: Subjects = "",
+    set_: Settings = None,
+    accept_licence: Annotated[bool, typer.Option(help="Accept the licence that is shown, without a question.")] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Print address, size, SHA-256 and place of each file, and fetch none.")
+    ] = False,
+) -> None:
+    """Download a public data set: resumed where it broke, each file checked. Status 66 where it cannot be reached."""
+    from sightwave.fetch import order
+
+    wanted = order(name, data, subjects=_listed(subjects), settings=_pairs(set_))
+    print(wanted.table() if list_ else wanted.told())
+    if list_:
+        return
+    if (
+        wanted.absent
+        and not accept_licence
+        and not (sys.stdin.isatty() and typer.confirm("Do you accept the licence?"))
+    ):
+        raise errors.RecipeError("Nothing was downloaded: the licence was not accepted. Say so with --accept-licence.")
+    with Progress(Console(stderr=True)) as tell:
+        wanted.download(tell)
+    print(f"Next:    sightwave check {wanted.folder}")
+
+
+@app.command()
+def convert(
+    folder: Annotated[Path, typer.Argument(help="A folder that `sightwave check` recognises.")],
+    out: Annotated[Path, typer.Argument(help="Where to write; a new or empty folder, or one written before.")],
+    to: Annotated[
+        str, typer.Option(help="`npy` (eeg.npy, trials.csv, info.json) or `bids-derivatives` (a tree of FIF).")
+    ] = "npy",
+    like: Like = "",
+    set_: Settings = None,
+    subjects: Subjects = "",
+    pictures: Annotated[bool, typer.Option(help="Write the pictures as well.")] = True,
+) -> None:
+    """Write a folder anew in a form that everybody reads. What is simulated stays marked."""
+    from sightwave.convert import convert as convert_
+
+    with Progress(Console(stderr=True)) as tell:
+        convert_(folder, out, to=to, like=like, settings=_pairs(set_), subjects=_listed(subjects), pictures=pictures,
+                 progress=tell)  # fmt: skip
+    print(f"Next: sightwave check {out}")
 
 
 @app.command()
@@ -175,16 +250,18 @@ def audit(
     recipe: Annotated[str, typer.Argument(help="A recipe's name or file: its data set and its split are audited.")],
     data: Data = None,
     subjects: Subjects = "",
+    set_: Settings = None,
 ) -> None:
     """Audit a recipe's split for leaks and confounds, without training anything. Fails with status 77."""
-    from sightwave.house import load_recipe
     from sightwave.story import audited
 
-    _, found = load_recipe(recipe)
+    _, found = _recipe(recipe, set_)
     verdict = audited(found, data=data, subjects=_listed(subjects) or None)[-1]
     print(verdict.verdict)
     for finding in verdict.findings:
         print(f"  {finding.level:<4} {finding.kind}: {finding.message}")
+    if verdict.allowed:
+        print(f"The recipe names {', '.join(verdict.allowed)}, so it runs, and every table carries the mark LEAK.")
     verdict.raise_if_failed()
 
 
@@ -201,62 +278,47 @@ def report(
     print(page.write(out, [Result.load(r) for r in results], title=title))
 
 
-@phantom.command("show")
-def phantom_show(out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("phantom.png")) -> None:
-    """Paint a contact sheet of the phantom's pictures."""
-    from sightwave.phantom.pictures import contact_sheet
-
-    contact_sheet(out)
-    print(out)
-
-
-@phantom.command("write")
-def phantom_write(
-    folder: Annotated[Path, typer.Argument(help="Where to write; an empty folder, or one written before.")],
-    like: Annotated[str, typer.Option(help="`things-eeg2`, `mss` or `cvpr40`.")] = "things-eeg2",
-    subjects: Annotated[int, typer.Option(help="How many subjects.")] = 2,
-    small: Annotated[bool, typer.Option(help="A toy size: seconds and about 100 MB a subject.")] = False,
-    seed: Annotated[int, typer.Option(help="Everything random.")] = 0,
+@prepare.command("things-eeg2")
+def prepare_things_eeg2(
+    raw: Annotated[Path, typer.Argument(help="Folder of the raw recordings, `sub-01/ses-01/raw_eeg_training.npy` ...")],
+    out: Annotated[Path, typer.Argument(help="Where to write `sub-01/preprocessed_eeg_training.npy` ...")],
+    like: Annotated[
+        str, typer.Option(help="`official` (17 channels, 100 Hz) or `nice` (63 channels, 250 Hz).")
+    ] = "official",
+    mvnn: Annotated[
+        str,
+        typer.Option(help="Whiten by `train` trials, by `train+test` (as in the official files: a leak) or `none`."),
+    ] = "train",
+    subjects: Subjects = "",
+    train_repetitions: Annotated[int, typer.Option(help="Repetitions of a training picture kept per session.")] = 2,
+    test_repetitions: Annotated[int, typer.Option(help="Repetitions of a test picture kept per session.")] = 20,
 ) -> None:
-    """Write a phantom in the files of a real data set, to try readers and pipelines on."""
-    from sightwave.phantom.layouts import LAYOUTS, SMALL
+    """Cut, resample, sort and whiten the raw recordings of THINGS-EEG2, in the published layout."""
+    from sightwave.preprocess import prepare_things_eeg2 as prepare_
 
-    if like not in LAYOUTS:
-        raise errors.one_of("layout", like, LAYOUTS)
-    options: dict[str, Any] = dict(SMALL[like]) if small else {}
-    LAYOUTS[like](folder, subjects=tuple(range(1, subjects + 1)), seed=seed, **options)
-    print(f"{folder}: a phantom in the layout of {like}, {subjects} subject(s)")
-
-
-@phantom.command("train-clip")
-def phantom_train_clip(
-    out: Annotated[Path, typer.Option(help="Folder for weights, tokenizer, image processor and log.")],
-    steps: Annotated[int, typer.Option(help="Steps of 128 pairs; about half a second each on one core.")] = 5000,
-    scenes: Annotated[int, typer.Option(help="Pictures painted to train on.")] = 40000,
-    seed: Annotated[int, typer.Option(help="Everything random.")] = 0,
-) -> None:
-    """Train the tiny CLIP from scratch: how the shipped weights were made."""
-    from sightwave.phantom.tiny_clip import train
-
-    train(out, steps=steps, n_scenes=scenes, seed=seed)
-    print(out)
+    chosen, kept = tuple(_listed(subjects)) or None, (train_repetitions, test_repetitions)
+    with Progress(Console()) as tell:
+        written = prepare_(raw, out, like=like, mvnn=mvnn, subjects=chosen, repetitions=kept, progress=tell)
+    for path in written:
+        print(path)
 
 
-@phantom.command("evaluate-clip")
-def phantom_evaluate_clip(
-    folder: Annotated[Path | None, typer.Option(help="A CLIP folder; the shipped one when left out.")] = None,
-) -> None:
-    """Measure a tiny CLIP on held-out phantom pictures."""
-    import json
+def _recipe(recipe: str, settings: list[str] | None) -> tuple[str, Any]:
+    """Find a recipe, and change settings of its data set."""
+    from dataclasses import replace
 
-    from sightwave.phantom.tiny_clip import WEIGHTS, evaluate
+    from sightwave.house import load_recipe, with_settings
 
-    print(json.dumps(evaluate(folder or WEIGHTS), indent=1))
+    name, found = load_recipe(recipe)
+    return name, replace(found, dataset=with_settings(found.dataset, _pairs(settings))) if settings else found
 
 
-def _runs(trials: Any) -> Any:
-    e = trials.events
-    return (e["subject"] + "/" + e["session"] + "/" + e["run"]).to_numpy()
+def _pairs(settings: list[str] | None) -> dict[str, str]:
+    """Read ``["task=rsvp"]`` as {"task": "rsvp"}."""
+    for text in settings or ():
+        if not text.partition("=")[1]:
+            raise errors.RecipeError(f"--set takes a name and a value, such as task=rsvp; got {text!r}.")
+    return {text.partition("=")[0].strip(): text.partition("=")[2].strip() for text in settings or ()}
 
 
 def _listed(text: str) -> list[str]:
@@ -272,37 +334,6 @@ def _numbers(text: str) -> list[int]:
             raise errors.RecipeError(f"--seeds takes numbers and ranges, such as 0,3 or 0-9; got {part!r}.")
         numbers += range(int(first), int(last or first) + 1)
     return numbers
-
-
-class _progress:
-    """Show one bar for whatever is being done; silent when the output is no terminal, but for one line each."""
-
-    def __init__(self, console: Console):
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-        self.console = console
-        self.bars = Progress(
-            TextColumn("{task.description:<44}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=False,
-        )
-        self.tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> Any:
-        self.bars.start()
-        return self.tell
-
-    def __exit__(self, *_: object) -> None:
-        self.bars.stop()
-
-    def tell(self, what: str, done: int, total: int) -> None:
-        """Move the bar of ``what``."""
-        if what not in self.tasks:
-            self.tasks[what] = self.bars.add_task(what, total=total)
-        self.bars.update(self.tasks[what], completed=done, total=total)
 
 
 if __name__ == "__main__":

@@ -11,18 +11,21 @@ import json
 import os
 import pickle
 import shutil
+import struct
 import tokenize
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from sightwave.errors import DataError, MissingFile
 
 PIXEL_LIMIT = 64_000_000
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")  # of all that Pillow knows, one starts another program
 
 
 @contextmanager
@@ -93,10 +96,13 @@ def read_text(path: Path) -> str:
 
 def read_json(path: Path) -> Any:
     """Read JSON; a damaged file is a `DataError` with its line and column."""
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
+        return json.loads(text)
     except json.JSONDecodeError as e:
         raise DataError(f"{path}: not JSON at line {e.lineno}, column {e.colno}: {e.msg}.") from e
+    except (ValueError, RecursionError) as e:  # a number of 5,000 digits, lists in lists without end
+        raise DataError(f"{path}: JSON that no program would write ({e}).") from e
 
 
 def append_line(path: Path, line: str) -> None:
@@ -104,6 +110,18 @@ def append_line(path: Path, line: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as f:
         f.write(line + "\n")
+        f.flush()
+        os.fsync(f.fileno())
+
+
+@contextmanager
+def growing(path: Path, *, at: int) -> Iterator[BinaryIO]:
+    """Yield a file that is open for writing from byte ``at``, which exists: a download, or an array, that goes on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("r+b" if path.exists() else "w+b") as f:
+        f.truncate(at)
+        f.seek(at)
+        yield f
         f.flush()
         os.fsync(f.fileno())
 
@@ -129,10 +147,11 @@ def load_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Read arrays and metadata written by `save_tensors`; changed content is a `DataError`."""
     from safetensors import SafetensorError, safe_open
 
+    _file(path)
     try:
-        with safe_open(_file(path), "numpy") as f:
+        with safe_open(path, "numpy") as f:
             meta, arrays = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
-    except SafetensorError as e:
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, OSError, MemoryError) as e:
         raise DataError(f"{path}: not a whole safetensors file ({e}). Delete it and make it again.") from e
     if meta.get("sha256") != _digest(arrays):
         raise DataError(f"{path}: the content does not match its own SHA-256. Delete it and make it again.")
@@ -176,23 +195,27 @@ def load_array(path: Path, *, mmap: bool = True) -> np.ndarray:
     _file(path)
     try:
         array: np.ndarray = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-    except (ValueError, EOFError, OSError, SyntaxError, tokenize.TokenError) as e:
+    except (ValueError, TypeError, EOFError, OSError, OverflowError, MemoryError, RecursionError, SyntaxError,
+            tokenize.TokenError) as e:  # fmt: skip
         raise DataError(f"{path}: not a whole .npy array of numbers ({e}). Save it with numpy.save.") from e
     return array
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read an image file as RGB, shape (height, width, 3), uint8."""
+    """Read an image file as RGB, shape (height, width, 3), uint8; at most `PIXEL_LIMIT` pixels, one of `FORMATS`."""
     from PIL import Image, UnidentifiedImageError
 
     _file(path)
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:  # our limit stands in for Pillow's
-            if image.width * image.height > PIXEL_LIMIT:
-                raise DataError(f"{path}: {image.width} x {image.height} pixels, at most {PIXEL_LIMIT:,} are read.")
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as e:
+        # our limit stands in for Pillow's, which warns
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height <= PIXEL_LIMIT:
+                return np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, TypeError, EOFError,
+            LookupError, OverflowError, MemoryError, AttributeError, struct.error, zlib.error) as e:  # fmt: skip
         raise DataError(f"{path}: not a readable image ({e}).") from e
+    raise DataError(f"{path}: {width} x {height} pixels, at most {PIXEL_LIMIT:,} are read.")
 
 
 def confine(root: Path, relative: str) -> Path:

@@ -10,6 +10,7 @@ Files that belong together::
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,9 @@ class Cvpr40(Dataset):
         "Spampinato et al. 2017, https://arxiv.org/abs/1609.00344; "
         "block design, see Li et al. 2020, https://doi.org/10.1109/TPAMI.2020.2973153"
     )
+    channels_known = False
+    looks_for = "eeg_5_95_std.pth or the like, with block_splits_by_image_all.pth"
+    by_hand = f"both kinds of file from {GET}, into the folder itself; the pictures from ImageNet, into images/"
     licence = "not stated; the pictures are from ImageNet and have its terms"
 
     def __post_init__(self) -> None:
@@ -82,12 +86,18 @@ class Cvpr40(Dataset):
         if not 0 <= self.crop[0] < self.crop[1] <= LONGEST:
             raise RecipeError(f"Cvpr40.crop must be two samples from 0 to {LONGEST}, the first first; got {self.crop}.")
 
+    @classmethod
+    def recognise(cls, root: Path) -> tuple[Cvpr40, ...]:
+        """Look for the files of the EEG; several of them are several data sets."""
+        there = sorted(p.name for p in root.glob("eeg_*.pth"))
+        return (cls(),) if len(there) == 1 else tuple(cls(file=name) for name in there)
+
     def subjects(self, root: Path | None) -> tuple[str, ...]:
         """Numbers of the subjects in the file."""
         return tuple(sorted({str(item["subject"]) for item in self._items(_folder(root))[0]}))
 
     def load(self, root: Path | None, subjects: tuple[str, ...]) -> tuple[Trials, Stimuli]:
-        """Read and crop the trials of ``subjects``; of a file in torch's zip form only these are read.
+        """Read and crop the trials of ``subjects``; only these are read, the rest of the file stays on disk.
 
         Raises
         ------
@@ -130,7 +140,7 @@ class Cvpr40(Dataset):
         if sd < VOLTS:
             check_unit(sd, str(path))
             trials = replace(trials, unit="V")
-        return trials, _stimuli(root, events)
+        return trials, _stimuli(root, events, str(path))
 
     def left_out(self, root: Path | None) -> dict[str, str]:
         """Return how many trials are left out, and why: file -> reason."""
@@ -150,31 +160,10 @@ class Cvpr40(Dataset):
         return not max(SHORTEST, self.crop[1]) <= eeg.shape[1] <= LONGEST
 
     def _items(self, root: Path) -> tuple[list[dict[str, Any]], list[str], list[str], Path]:
-        """Items of the file, names of classes and pictures, each item checked."""
+        """Items of the file, names of classes and pictures, each item checked, and the file."""
         path = self._path(root)
-        content = load_pickle(path)
-        if not (
-            isinstance(content, dict) and all(isinstance(content.get(k), list) for k in ("dataset", "labels", "images"))
-        ):
-            raise DataError(f"{path}: expected lists 'dataset', 'labels' and 'images'.")
-        items, labels, images = content["dataset"], content["labels"], content["images"]
-        if not all(isinstance(name, str) for name in (*labels, *images)):
-            raise DataError(f"{path}: 'labels' and 'images' must be lists of text.")
-        for i, item in enumerate(items):
-            where = f"{path}: dataset[{i}]"
-            if not isinstance(item, dict) or not {"eeg", "image", "label", "subject"} <= set(item):
-                raise DataError(f"{where}: expected eeg, image, label and subject.")
-            eeg = item["eeg"]
-            if not isinstance(eeg, np.ndarray) or eeg.ndim != 2 or eeg.dtype.kind not in "fiu":
-                raise ShapeError(f"{where}['eeg'] must be numbers, (n_channels, n_times).")
-            for field, names in (("image", images), ("label", labels)):
-                item[field] = number = _whole(item[field])
-                if not 0 <= number < len(names):
-                    raise DataError(f"{where}[{field!r}] must be from 0 to {len(names) - 1}, got {number}.")
-            item["subject"] = _whole(item["subject"])
-            if item["subject"] < 0:
-                raise DataError(f"{where}['subject'] must be a whole number.")
-        return items, labels, images, path
+        stat = path.stat()
+        return *_checked(path, stat.st_size, stat.st_mtime_ns), path
 
     def _path(self, root: Path) -> Path:
         there = sorted(root.glob("eeg_*.pth"))
@@ -192,6 +181,8 @@ class Cvpr40(Dataset):
     def _parts(self, root: Path, n: int) -> list[str]:
         """Tell the published part of each item, "" for none."""
         path = root / f"block_splits_by_image_{self.splits}.pth"
+        if not path.exists():
+            raise MissingFile(f"No {path.name} in {root}: the published split belongs beside the EEG. Get it from {GET}.")
         content = load_pickle(path)
         splits = content.get("splits") if isinstance(content, dict) else None
         if not isinstance(splits, list) or not all(isinstance(s, dict) and set(PARTS) <= set(s) for s in splits):
@@ -210,6 +201,34 @@ class Cvpr40(Dataset):
                     raise DataError(f"{path}: row {i} is in {part[i]!r} and in {name!r}.")
                 part[i] = name
         return part
+
+
+@lru_cache(maxsize=1)
+def _checked(path: Path, size: int, mtime_ns: int) -> tuple[list[dict[str, Any]], list[str], list[str]]:
+    """Items, names of classes and of pictures. A run asks three times, the file is read once: its EEG is mapped."""
+    content = load_pickle(path)
+    if not (
+        isinstance(content, dict) and all(isinstance(content.get(k), list) for k in ("dataset", "labels", "images"))
+    ):
+        raise DataError(f"{path}: expected lists 'dataset', 'labels' and 'images'.")
+    items, labels, images = content["dataset"], content["labels"], content["images"]
+    if not all(isinstance(name, str) for name in (*labels, *images)):
+        raise DataError(f"{path}: 'labels' and 'images' must be lists of text.")
+    for i, item in enumerate(items):
+        where = f"{path}: dataset[{i}]"
+        if not isinstance(item, dict) or not {"eeg", "image", "label", "subject"} <= set(item):
+            raise DataError(f"{where}: expected eeg, image, label and subject.")
+        eeg = item["eeg"]
+        if not isinstance(eeg, np.ndarray) or eeg.ndim != 2 or eeg.dtype.kind not in "fiu":
+            raise ShapeError(f"{where}['eeg'] must be numbers, (n_channels, n_times).")
+        for field, names in (("image", images), ("label", labels)):
+            item[field] = number = _whole(item[field])
+            if not 0 <= number < len(names):
+                raise DataError(f"{where}[{field!r}] must be from 0 to {len(names) - 1}, got {number}.")
+        item["subject"] = _whole(item["subject"])
+        if item["subject"] < 0:
+            raise DataError(f"{where}['subject'] must be a whole number.")
+    return items, labels, images
 
 
 def _folder(root: Path | None) -> Path:
@@ -234,10 +253,10 @@ def _schedule(events: pd.DataFrame) -> np.ndarray:
     return onset
 
 
-def _stimuli(root: Path, events: pd.DataFrame) -> Stimuli:
+def _stimuli(root: Path, events: pd.DataFrame, source: str) -> Stimuli:
     """Labels, and pictures where a folder ``images`` holds them: names from the file are looked up, never joined."""
     folder = root / "images"
     shown = set(events["stimulus"])
     paths = sorted(folder.rglob("*")) if folder.is_dir() else []
     images = {p.stem: p for p in paths if p.suffix.lower() in SUFFIXES and p.stem in shown}
-    return gather(events, str(root), images if folder.is_dir() else None, None)
+    return gather(events, source, images if folder.is_dir() else None, None)

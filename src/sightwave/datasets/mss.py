@@ -23,6 +23,7 @@ from sightwave import files
 from sightwave.datasets.base import Dataset
 from sightwave.errors import DataError, MissingFile, RecipeError, one_of
 from sightwave.reading.checks import TO_VOLTS, check_arrays, check_trials
+from sightwave.reading.download import Source, listed
 from sightwave.reading.gather import SUFFIXES, gather
 from sightwave.reading.tables import read_text_table, require
 from sightwave.stimuli import Stimuli
@@ -40,10 +41,12 @@ ANOMALOUS = ("sub-05_ses-05_task-rsvp_run-01", "sub-05_ses-05_task-rsvp_run-02",
              "sub-06_ses-01_task-rsvp_run-02", "sub-09_ses-02_task-rsvp_run-01", "sub-09_ses-02_task-rsvp_run-02",
              "sub-20_ses-03_task-rsvp_run-04")  # fmt: skip
 NEVER_PUBLISHED = ("sub-03_ses-03_task-rsvp_run-02", "sub-26_ses-05_task-rsvp_run-03")
+PLACES = ("derivatives/preprocessed_data/sub-*/ses-*/", "preprocessed_data/sub-*/ses-*/", "sub-*/ses-*/", "ses-*/", "")
 NAME = re.compile(
     r"(sub-([^_]+)_ses-([^_]+)_task-([^_]+)_run-([^_]+))_(1000Hz\.npy|1000Hz\.json|image\.csv|events\.tsv)"
 )
 GET = "https://openneuro.org/datasets/ds005589"
+PUBLISHED = "https://s3.amazonaws.com/openneuro.org/ds005589"  # the public bucket that its repository names
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,26 @@ class Mss(Dataset):
 
     citation = "Xue et al. 2025, MSS, OpenNeuro ds005589, https://openneuro.org/datasets/ds005589"
     licence = "CC0 (EEG and labels); the pictures are from ImageNet and PASCAL VOC and have their own terms"
+    channels_known = False
+    looks_for = "sub-02_ses-01_task-lowSpeed_run-01_1000Hz.npy or the like, there or in derivatives/"
+    by_hand = "the pictures are not published with it: those of ImageNet and PASCAL VOC, into images/<category>/"
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise RecipeError(f"Mss.task must be one of {', '.join(TASKS)}, got {self.task!r}.")
         if self.unit not in TO_VOLTS:
             raise RecipeError(f"Mss.unit must be one of {', '.join(TO_VOLTS)}, got {self.unit!r}.")
+
+    @classmethod
+    def recognise(cls, root: Path) -> tuple[Mss, ...]:
+        """Look for arrays of either task."""
+        stem = "sub-*_task-{}_run-*_1000Hz.npy"
+        return tuple(cls(t) for t in TASKS if any(next(root.glob(p + stem.format(t)), None) for p in PLACES))
+
+    def sources(self) -> tuple[Source, ...]:
+        """Return signals, labels, names of pictures and events of the task: 9.8 GB at low speed, 192 GB of RSVP."""
+        published = listed(Path(__file__).with_name("mss.files.csv.gz"), PUBLISHED)
+        return tuple(s for s in published if f"_task-{self.task}_" in s.path)
 
     def subjects(self, root: Path | None) -> tuple[str, ...]:
         """Numbers of the subjects with at least one usable run."""
@@ -115,8 +132,10 @@ class Mss(Dataset):
             _names(arrays[0]),
             SFREQ,
         )
-        check_trials(trials, f"{root}, task {self.task}")
-        return trials, _stimuli(root, trials.events)
+        n = list(map(len, tables))
+        check_trials(trials, np.repeat(np.array([str(run.files["1000Hz.npy"]) for run in runs], object), n))
+        shown = [str(run.files.get("image.csv", run.files["1000Hz.json"])) for run in runs]
+        return trials, _stimuli(root, trials.events, np.repeat(np.array(shown, object), n))
 
     def left_out(self, root: Path | None) -> dict[str, str]:
         """Return runs that are left out or incomplete, and why: name of the run or file -> reason."""
@@ -144,7 +163,8 @@ class Mss(Dataset):
             said = "; ".join(f"{k}: {v}" for k, v in list(reasons.items())[:3])
             raise MissingFile(
                 f"No run of task {self.task} below {root}: expected files such as sub-02_ses-01_task-{self.task}_run-01"
-                f"_1000Hz.npy with their .json. {f'Left out: {said}. ' if said else ''}Get them from {GET}."
+                f"_1000Hz.npy with their .json. {f'Left out: {said}. ' if said else ''}`sightwave check {root}` tells what "
+                f"it holds. Get them from {GET}."
             )
         for name in _gaps(found):
             known = "never published" if name in NEVER_PUBLISHED else "other sessions have this run"
@@ -305,10 +325,10 @@ def _join(arrays: list[np.ndarray], runs: list[_Run], factor: float) -> np.ndarr
     return joined
 
 
-def _stimuli(root: Path, events: pd.DataFrame) -> Stimuli:
+def _stimuli(root: Path, events: pd.DataFrame, source: np.ndarray) -> Stimuli:
     """Stimuli with pictures and captions, if every picture's name is known and there are such files."""
     if not events["stimulus_known"].all():
-        return gather(events, str(root), None, None)
+        return gather(events, source, None, None)
     label = events.drop_duplicates("stimulus").set_index("stimulus")["label"]
     there: dict[str, list[Path]] = {}
     for folder in (root / "images", root / "stimuli"):
@@ -322,7 +342,7 @@ def _stimuli(root: Path, events: pd.DataFrame) -> Stimuli:
         if len(fits) > 1:
             raise DataError(f"{root}: the picture {s!r} is there twice: {fits[0]} and {fits[1]}. Keep one of them.")
         images |= {s: fits[0]} if fits else {}
-    return gather(events, f"{root}, *_image.csv", images if there else None, _captions(root))
+    return gather(events, source, images if there else None, _captions(root), captions_from="captions.txt")
 
 
 def _captions(root: Path) -> dict[str, tuple[str, ...]] | None:

@@ -13,6 +13,7 @@ import pandas as pd
 from sightwave.datasets.base import Dataset
 from sightwave.errors import DataError, MissingFile, one_of
 from sightwave.reading.checks import check_trials
+from sightwave.reading.download import Source, listed
 from sightwave.reading.tables import read_number_table
 from sightwave.recordings import Recording, concatenate
 from sightwave.stimuli import Stimuli
@@ -21,6 +22,7 @@ from sightwave.trials import Trials
 CHANNELS = ("TP9", "AF7", "AF8", "TP10")
 LABELS = {1: "house", 2: "face"}
 SFREQ = 256.0
+PUBLISHED = "https://raw.githubusercontent.com/NeuroTechX/eeg-notebooks_v0.1/5ee39e4f91080937ead13c208a65089cbb13b7f6"
 PLACES = ("data/visual/N170", "visual/N170", "N170", ".")
 
 
@@ -56,6 +58,16 @@ class N170(Dataset):
 
     citation = "NeuroTechX, eeg-notebooks v0.1, https://github.com/NeuroTechX/eeg-notebooks_v0.1"
     licence = "BSD-3-Clause"
+    looks_for = "subject1/session1/*.csv or *.csv.gz, there or in data/visual/N170"
+
+    @classmethod
+    def recognise(cls, root: Path) -> tuple[N170, ...]:
+        """Look for a recording in the places where `load` does."""
+        return (cls(),) * any(next((root / p).glob("subject*/session*/*.csv*"), None) is not None for p in PLACES)
+
+    def sources(self) -> tuple[Source, ...]:
+        """Return the 19 recordings."""
+        return listed(Path(__file__).with_name("n170.files.csv"), PUBLISHED)
 
     def subjects(self, root: Path | None) -> tuple[str, ...]:
         """Numbers of the ``subject*`` folders, as text."""

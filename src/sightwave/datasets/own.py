@@ -25,23 +25,22 @@ import pandas as pd
 from sightwave import files
 from sightwave.datasets.base import Dataset
 from sightwave.errors import DataError, MissingFile, one_of
-from sightwave.reading.checks import TO_VOLTS, check_arrays, check_trials, complete_events
-from sightwave.reading.epochs import to_epochs, trials_of
+from sightwave.reading.checks import TO_VOLTS, check_arrays, check_trials
+from sightwave.reading.export import COLUMNS_KNOWN, write_npy
 from sightwave.reading.gather import CAPTION, captions_of, gather, images_in, images_of
 from sightwave.reading.tables import numbers, read_text_table, refuse_empty, require
+from sightwave.reading.worker import in_worker
 from sightwave.recordings import concatenate
 from sightwave.stimuli import Stimuli
-from sightwave.trials import COLUMNS, UNITS, Applied, Trials
+from sightwave.trials import COLUMNS, UNITS, Applied, Trials, complete_events
 
 if TYPE_CHECKING:
     import mne
 
-__all__ = ["Own", "from_arrays", "from_epochs", "to_epochs", "write_own"]
+__all__ = ["Own", "from_arrays", "from_epochs", "write_own"]
 
-COLUMNS_KNOWN = (*COLUMNS, "trial", "onset", "recording", "repetition", "n_averaged", "part", "stimulus_known", "image")
 PARTS = ("train", "val", "test")
 INFO = {"sfreq": "a number of Hz", "tmin": "seconds", "unit": "V, mV, uV, nV or z", "ch_names": "a list of names"}
-OURS = ("eeg.npy", "trials.csv", "info.json", "images", "captions.csv")
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,18 @@ class Own(Dataset):
 
     citation = "your own data"
     licence = "yours"
+    looks_for = "eeg.npy with trials.csv and info.json, or NAME-epo.fif"
+
+    @classmethod
+    def recognise(cls, root: Path) -> tuple[Own, ...]:
+        """Look for one of the files that `load` cannot do without."""
+        return (cls(),) * ((root / "eeg.npy").exists() or (root / "trials.csv").exists() or bool(_fifs(root)))
 
     def subjects(self, root: Path | None) -> tuple[str, ...]:
         """Values of the column `subject`, in order."""
         folder = _folder(root)
         table = folder / "trials.csv"
-        events = _read_events(table) if table.exists() else _read_fifs(folder).events
+        events = _read_events(table) if table.exists() else _read_fifs(folder)[0].events
         return tuple(sorted(events["subject"].unique()))
 
     def load(self, root: Path | None, subjects: tuple[str, ...]) -> tuple[Trials, Stimuli]:
@@ -67,17 +72,16 @@ class Own(Dataset):
             Naming file and field, what was expected, and what to do.
         """
         folder = _folder(root)
-        from_fif = bool(_fifs(folder))
-        trials = _read_fifs(folder) if from_fif else _read_npy(folder)
+        trials, source, table = _read_fifs(folder) if _fifs(folder) else _read_npy(folder)
         known = sorted(trials.events["subject"].unique())
         for s in subjects:
             if s not in known:
                 raise one_of("subject", s, known)
         keep = trials.events["subject"].isin(subjects).to_numpy()
         trials = trials if keep.all() else trials[keep]
-        check_trials(trials, str(folder / ("*-epo.fif" if from_fif else "eeg.npy")))
-        events = trials.events
-        stimuli = gather(events, str(folder), images_of(folder, events), captions_of(folder, events))
+        check_trials(trials, source[keep])
+        events, captions = trials.events, captions_of(folder, trials.events)
+        stimuli = gather(events, table[keep], images_of(folder, events), captions, captions_from="captions.csv")
         # pictures and captions belong to the stimuli, so the table of trials lets them go
         extra = [c for c in events if c == "image" or re.fullmatch(CAPTION, str(c))]
         return replace(trials, events=events.drop(columns=extra)), stimuli
@@ -149,54 +153,27 @@ def from_epochs(
     DataError, UnitError
         As `Own.load`.
     """
-    trials = trials_of(epochs, label=label, source=source)
+    trials = Trials.from_epochs(epochs, label=label, source=source)
     check_trials(trials, source)
     return trials, _given_stimuli(trials, source, images, captions)
 
 
-def write_own(folder: Path, trials: Trials, stimuli: Stimuli) -> None:
+def write_own(folder: Path, trials: Trials, stimuli: Stimuli, *, phantom: bool = False) -> None:
     """Write trials and stimuli as a folder that `Own` reads, whole or not at all.
 
     Columns of the events that are not known get the prefix ``x_``.
+
+    Parameters
+    ----------
+    phantom : bool
+        The brain is simulated: ``PHANTOM.txt`` says so, and every table of a run on the folder.
 
     Raises
     ------
     DataError
         If ``folder`` holds anything else: it is replaced as a whole.
     """
-    others = sorted(p.name for p in folder.iterdir() if p.name not in OURS) if folder.is_dir() else []
-    if others:
-        raise DataError(f"{folder} holds {', '.join(others[:3])}, which would be lost. Give a new folder.")
-    known = set(COLUMNS_KNOWN) - {"image"}
-    events = trials.events.rename(
-        columns={c: c if c in known or str(c).startswith("x_") else f"x_{c}" for c in trials.events}
-    )
-    shown = stimuli.at(events["stimulus"].unique())
-    history = [{"step": a.step} | ({} if a.fitted_on is None else {"fitted_on": list(map(str, a.fitted_on))})
-               for a in trials.history]  # fmt: skip
-    info = {"sfreq": trials.sfreq, "tmin": trials.tmin, "unit": trials.unit, "ch_names": list(trials.ch_names)}
-    with files.replacing_folder(folder) as part:
-        if shown.read is not None:
-            from PIL import Image
-
-            (part / "images").mkdir()
-            paths = {s: f"images/{_file_name(s, i)}.png" for i, s in enumerate(shown.ids)}
-            for s, path in paths.items():
-                Image.fromarray(shown.image(s)).save(part / path)
-            events = events.assign(image=events["stimulus"].map(paths))
-        if "captions" in shown.table:
-            rows = [(s, c) for s in shown.ids for c in shown.captions(s)]
-            files.write_text(
-                part / "captions.csv", pd.DataFrame(rows, columns=["stimulus", "caption"]).to_csv(index=False)
-            )
-        np.save(part / "eeg.npy", trials.eeg)
-        files.write_text(part / "trials.csv", events.to_csv(index=False))
-        files.write_json(part / "info.json", info | ({"history": history} if history else {}))
-
-
-def _file_name(stimulus: str, i: int) -> str:
-    """Return the stimulus itself where it is a harmless file name."""
-    return stimulus if re.fullmatch(r"\w[\w.-]{0,99}", stimulus, re.ASCII) else f"{i:06d}!"
+    write_npy(folder, [(trials, stimuli)], phantom=phantom)
 
 
 def _folder(root: Path | None) -> Path:
@@ -218,7 +195,8 @@ def _folder(root: Path | None) -> Path:
 # ---- eeg.npy + trials.csv + info.json
 
 
-def _read_npy(folder: Path) -> Trials:
+def _read_npy(folder: Path) -> tuple[Trials, np.ndarray, np.ndarray]:
+    """Trials, and for each the files that its EEG and its row came from."""
     path, table = folder / "eeg.npy", folder / "trials.csv"
     info, events, eeg = _read_info(folder / "info.json"), _read_events(table), files.load_array(path)
     check_arrays(eeg, len(events), info["ch_names"], str(path), str(table))
@@ -226,7 +204,8 @@ def _read_npy(folder: Path) -> Trials:
     history = tuple(
         Applied(h["step"], np.array(h["fitted_on"]) if "fitted_on" in h else None) for h in info.get("history", [])
     )
-    return Trials(volts, events, tuple(info["ch_names"]), info["sfreq"], info["tmin"], unit, history)
+    trials = Trials(volts, events, tuple(info["ch_names"]), info["sfreq"], info["tmin"], unit, history)
+    return trials, np.full(len(trials), str(path), object), np.full(len(trials), str(table), object)
 
 
 def _read_info(path: Path) -> dict[str, Any]:
@@ -253,7 +232,7 @@ def _read_info(path: Path) -> dict[str, Any]:
 
 
 def _is_number(x: object) -> bool:
-    return isinstance(x, (int, float)) and not isinstance(x, bool) and bool(np.isfinite(x))
+    return isinstance(x, (int, float)) and not isinstance(x, bool) and abs(x) < 1e300  # NaN is not, nor 10**400
 
 
 def _is_applied(x: object) -> bool:
@@ -273,15 +252,21 @@ def _read_events(path: Path) -> pd.DataFrame:
     for c in (*COLUMNS, "trial"):
         if c in table:
             refuse_empty(table, c, path)
+    if "trial" in table and table["trial"].duplicated().any():
+        row = int(np.flatnonzero(table["trial"].duplicated())[0])
+        raise DataError(f"{path}: line {row + 2}, column 'trial': {table['trial'][row]!r} occurs more than once.")
     if "part" in table and not table["part"].isin(PARTS).all():
         row = int(np.flatnonzero(~table["part"].isin(PARTS))[0])
         raise DataError(
             f"{path}: line {row + 2}, column 'part': expected train, val or test, got {table['part'][row]!r}."
         )
-    for c in ("onset", "repetition", "n_averaged"):
+    for c in ("repetition", "n_averaged"):
         if c in table:
-            values = numbers(table, c, path)
-            table[c] = values if c == "onset" else values.astype(np.int64)
+            table[c] = numbers(table, c, path).astype(np.int64)
+    if "onset" in table:
+        unknown = (table["onset"].str.strip() == "").to_numpy()
+        onset = numbers(table.assign(onset=table["onset"].where(~unknown, "0")), "onset", path)
+        table["onset"] = np.where(unknown, np.nan, onset)
     if "stimulus_known" in table:
         table["stimulus_known"] = table["stimulus_known"].str.lower().isin(("true", "1"))
     return complete_events(table, str(path))
@@ -300,21 +285,29 @@ def _volts(eeg: np.ndarray, unit: str, field: str) -> tuple[np.ndarray, str]:
 
 
 def _fifs(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if re.search(r"[-_]epo\.fif(\.gz)?$", p.name))
+    """Epochs in the folder itself, or in a tree of subjects."""
+    there = [*folder.glob("*"), *folder.glob("sub-*/eeg/*"), *folder.glob("sub-*/ses-*/eeg/*")]
+    return sorted(p for p in there if re.search(r"[-_]epo\.fif(\.gz)?$", p.name))
 
 
-def _read_fifs(folder: Path) -> Trials:
+def _read_fifs(folder: Path) -> tuple[Trials, np.ndarray, np.ndarray]:
     """Join the epochs files; ``sub-``, ``ses-`` and ``run-`` in a name say whose they are, unless the metadata do."""
+    paths = _fifs(folder)
+    parts = [Trials(*in_worker(_read_fif, path)) for path in paths]
+    source = np.repeat(np.array(list(map(str, paths)), object), list(map(len, parts)))
+    return concatenate(parts), source, source
+
+
+def _read_fif(path: Path) -> tuple[np.ndarray, pd.DataFrame, tuple[str, ...], float, float]:
+    """Read one file, in a worker: damaged ones can keep MNE busy for ever."""
     import mne
 
-    parts = []
-    for path in _fifs(folder):
-        try:
-            epochs = mne.read_epochs(path, preload=True, verbose="error")
-        except (OSError, ValueError, RuntimeError, KeyError, IndexError, AttributeError, TypeError, struct.error) as e:
-            raise DataError(f"{path}: MNE cannot read these epochs ({e}). Write them again with epochs.save.") from e
-        parts.append(trials_of(epochs, source=str(path), file=path.name))
-    return concatenate(parts)
+    try:
+        epochs = mne.read_epochs(path, preload=True, verbose="error")
+    except (OSError, ValueError, RuntimeError, KeyError, IndexError, AttributeError, TypeError, struct.error) as e:
+        raise DataError(f"{path}: MNE cannot read these epochs ({e}). Write them again with epochs.save.") from e
+    trials = Trials.from_epochs(epochs, source=str(path), file=path.name)
+    return trials.eeg, trials.events, trials.ch_names, trials.sfreq, trials.tmin
 
 
 def _given_stimuli(
