@@ -152,7 +152,8 @@ def imagine(concept: str, exemplar: int, *, seed: int = 0) -> Scene:
     names = list(COLOURS)
     if named:
         colours, grounds = HABITS[concept]
-        outline, arms, parts = "", "", ()
+        outline, arms = "", ""
+        parts: tuple[str, ...] = ()
         texture = rng.choice(TEXTURES, p=(0.4, 0.2, 0.2, 0.2))
     else:  # a nameless concept keeps its shape and parts always, its colours and texture mostly
         outline, arms = fixed.choice(OUTLINES), fixed.choice(ARMS)

@@ -255,6 +255,7 @@ def load_autoencoder(folder: Path) -> Any:
     from diffusers import AutoencoderDC
 
     loaded = AutoencoderDC.from_pretrained(folder / "vae", local_files_only=True, low_cpu_mem_usage=False)
+    loaded.register_to_config(_name_or_path="")  # else the folder of today is saved with the pipeline
     return loaded.float().eval()
 
 
