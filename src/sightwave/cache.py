@@ -1,8 +1,13 @@
-"""A cache of arrays, keyed by content: change a field of what makes them, get another file."""
+"""A cache of arrays, keyed by content: change a field of what makes them, get another file.
+
+Small ones come back in memory; those of `OnDisk` are written a few trials at a time, and stay on disk.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +17,10 @@ import numpy as np
 from sightwave import files
 from sightwave.describe import key
 from sightwave.errors import DataError
+from sightwave.ondisk import OnDisk
+
+SPARE = 2_000_000_000
+"""Bytes that a large array leaves free on the disk."""
 
 
 def folder() -> Path:
@@ -48,3 +57,59 @@ def cached(name: str, what: Any, make: Callable[[], Mapping[str, np.ndarray]]) -
     except OSError:
         return arrays
     return arrays
+
+
+def stored(name: str, eeg: OnDisk, dtype: Any = np.float32) -> OnDisk:
+    """Return trials that are computed when they are asked for from a file in which they are computed already.
+
+    Parameters
+    ----------
+    name : str
+        First part of the file name, for people.
+    eeg : OnDisk
+        Its key names the file, so what was written before is opened at once, whatever its size.
+    dtype : dtype
+        float32, or float16 for half the disk.
+
+    Returns
+    -------
+    OnDisk
+        ``eeg`` itself, and a warning, where the disk has no room: then each batch is computed anew.
+    """
+    path = folder() / f"{name}-{key([eeg.key, str(np.dtype(dtype))])}.npy"
+    found = _opened(path)
+    if found is None or found.shape != eeg.shape:
+        try:
+            _write(path, eeg, np.dtype(dtype))
+        except OSError as e:
+            warnings.warn(
+                f"Prepared trials cannot be written to {path.parent} ({e}), so they are computed anew each time, which "
+                "is slow. Set SIGHTWAVE_CACHE to a folder with more room.",
+                stacklevel=2,
+            )
+            return eeg
+        found = files.load_array(path)
+    return OnDisk.of([found], path.stem)
+
+
+def _opened(path: Path) -> np.ndarray | None:
+    """Map an array that was written before; a damaged file is removed."""
+    if path.exists():
+        try:
+            return files.load_array(path)
+        except DataError:
+            path.unlink(missing_ok=True)
+    return None
+
+
+def _write(path: Path, eeg: OnDisk, dtype: np.dtype[Any]) -> None:
+    """Write an ``.npy`` file a few trials at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    n_bytes = eeg.size * dtype.itemsize
+    if shutil.disk_usage(path.parent).free < n_bytes + SPARE:
+        raise OSError(f"{n_bytes / 1e9:.1f} GB are needed, and {SPARE / 1e9:g} GB to spare")
+    with files.replacing(path) as part, part.open("wb") as f:
+        head = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": eeg.shape}
+        np.lib.format.write_array_header_2_0(f, head)
+        for rows in eeg.chunks():
+            f.write(np.ascontiguousarray(eeg[rows], dtype).data)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sightwave.align import Aligner
+from sightwave.align import STRANGER, Aligner
 from sightwave.cache import stored
 from sightwave.decode.base import Decoded
 from sightwave.decode.classify import Classify
@@ -62,25 +62,24 @@ class Fold:
         Its test part stays sealed.
     stimuli : Stimuli
     subjects : sequence of str
-        Their order gives each subject its index.
+        Their order gives each subject that is trained its index.
     device : str
         As torch names it.
 
     Raises
     ------
     RecipeError
-        If subjects have heads of their own and a test subject's is not trained.
+        If subjects have heads of their own and a test subject's is not trained, unless the recipe takes the mean.
     """
 
     def __init__(self, recipe: Recipe, split: Split, stimuli: Stimuli, *, subjects: Sequence[str], device: str):
         self.recipe, self.stimuli, self.device = recipe, stimuli, device
-        strangers = sorted(
-            set(split.test.events["subject"]) - set(split.trials.events["subject"].iloc[split.train_rows])
-        )
-        if recipe.subject_heads and strangers:
+        trained = set(split.trials.events["subject"].iloc[split.train_rows])
+        strangers = sorted(set(split.test.events["subject"]) - trained)
+        if recipe.subject_heads and strangers and recipe.unknown_subjects == "refuse":
             raise RecipeError(
                 f"Fold {split.name!r} tests subject(s) {', '.join(strangers)}, whose heads it never trains. "
-                "Use subject_heads=False for subjects that are left out."
+                "Use unknown_subjects='mean' or subject_heads=False for subjects that are left out."
             )
         self.name, self.steps = split.name, list[Step]()
         self._train, self._val = _near(split.train), _near(split.val)
@@ -89,7 +88,7 @@ class Fold:
             self._train, self._val = _near(self.steps[-1](self._train)), _near(self.steps[-1](self._val))
         if self.steps:
             self._train, self._val = (_written(t, half=_is_half(split.trials)) for t in (self._train, self._val))
-        self._subject = {s: i for i, s in enumerate(subjects)}
+        self._subject = {s: i for i, s in enumerate(s for s in subjects if s in trained)}
         self._row = {id_: i for i, id_ in enumerate(stimuli.ids)}
 
     def train(
@@ -174,10 +173,11 @@ class Fold:
         first = torch.tensor([0], device=self.device)
         dims = {s: int(towers[s](first).shape[1]) for s in self.recipe.spaces}
         encoder = self.recipe.encoder(n_channels=train.eeg.shape[1], n_times=train.eeg.shape[2])
-        return Aligner(encoder, dims, len(self._subject) if self.recipe.subject_heads else 1), towers
+        n_heads = len(self._subject) if self.recipe.subject_heads else 1
+        return Aligner(encoder, dims, n_heads, self.recipe.head), towers
 
     def _trial_set(self, trials: Trials) -> TrialSet:
-        subject = [self._subject[s] for s in trials.events["subject"]]
+        subject = [self._subject.get(s, STRANGER) for s in trials.events["subject"]]
         stimulus = [self._row[s] for s in trials.events["stimulus"]]
         return TrialSet(trials.eeg, torch.tensor(subject, dtype=torch.long), torch.tensor(stimulus, dtype=torch.long))
 

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pandas as pd
 
+from sightwave.cache import cached
+from sightwave.describe import key
 from sightwave.errors import DataError, ShapeError
+from sightwave.ondisk import OnDisk, in_files, means
+
+if TYPE_CHECKING:
+    import mne
 
 COLUMNS = ("subject", "session", "run", "stimulus", "label")
 PLURAL = {c: "stimuli" if c == "stimulus" else f"{c}s" for c in COLUMNS}
 UNITS = ("V", "z")
+_MARK = "sightwave trials"
+_sound: WeakValueDictionary[int, pd.DataFrame] = WeakValueDictionary()
+"""Tables made by `Trials` itself: a million ids need no second look for twins when only the EEG is replaced."""
+_keys: dict[int, str] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +53,8 @@ class Trials:
     Parameters
     ----------
     eeg : ndarray, shape (n_trials, n_channels, n_times), float32 or float16
-        Voltages in `unit`, time axis last, in the order of `events`. May be a memory map.
+        Voltages in `unit`, time axis last, in the order of `events`. A memory map too large for memory becomes
+        `OnDisk`, which hands out trials as an array does and is read only where trials are needed.
     events : DataFrame, n_trials rows
         Columns `COLUMNS`, all text: `subject`, `session`, `run`, `stimulus` (id of the picture), `label` (category).
         Known extras: `trial` (unique id, made when absent), `stimulus_known` (False where no log tells the picture),
@@ -73,6 +88,7 @@ class Trials:
     history: tuple[Applied, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "eeg", in_files(self.eeg))
         expected = (len(self.events), len(self.ch_names))
         if self.eeg.ndim != 3 or self.eeg.shape[:2] != expected:
             raise ShapeError(
@@ -88,20 +104,34 @@ class Trials:
             raise DataError(
                 f"Trials.unit must be one of {UNITS}, got {self.unit!r}. Convert microvolts to volts first."
             )
+        if _sound.get(id(self.events)) is self.events:
+            return
         events = self.events.reset_index(drop=True).astype({c: str for c in COLUMNS})
         if "trial" not in events:
             events["trial"] = [f"{i:06d}" for i in range(len(events))]
         elif events["trial"].duplicated().any():
             twice = events["trial"][events["trial"].duplicated()].iloc[0]
             raise DataError(f"Trials.events: trial {twice!r} occurs more than once; trial ids must be unique.")
+        _sound[id(events)] = events
+        _keys.pop(id(events), None)  # of another table, which lay in the same place
         object.__setattr__(self, "events", events)
 
     def __len__(self) -> int:
         return len(self.eeg)
 
     def __getitem__(self, keep: np.ndarray | slice) -> Trials:
-        """Keep trials by boolean mask, integer index or slice."""
-        return replace(self, eeg=self.eeg[keep], events=self.events.iloc[keep].reset_index(drop=True))
+        """Keep trials by boolean mask, integer index or slice; what lies on disk stays there."""
+        events = self.events.iloc[keep].reset_index(drop=True)
+        if not isinstance(self.eeg, OnDisk):
+            return replace(self, eeg=self.eeg[keep], events=events)
+        index = np.arange(len(self))[keep]
+        if (np.diff(index) > 0).all():  # no trial twice
+            _sound[id(events)], _keys[id(events)] = events, key([self._events_key, index])
+        return replace(self, eeg=self.eeg.rows(index).as_eeg(), events=events)
+
+    def loaded(self) -> Trials:
+        """Read the trials into memory, if they are not there."""
+        return replace(self, eeg=np.asarray(self.eeg)) if isinstance(self.eeg, OnDisk) else self
 
     @property
     def times(self) -> np.ndarray:
@@ -144,10 +174,7 @@ class Trials:
             keep = self.events.groupby(list(by), sort=False).cumcount().to_numpy() < at_most
         n_groups = int(group.max()) + 1 if len(group) else 0
         counts = np.bincount(group[keep], minlength=n_groups)
-        eeg = np.zeros((n_groups, *self.eeg.shape[1:]), np.float32)
-        for i in np.flatnonzero(keep):  # one trial at a time, so that a memory map stays on disk
-            eeg[group[i]] += self.eeg[i]
-        eeg /= np.maximum(counts, 1)[:, None, None].astype(np.float32)
+        eeg = means(self.eeg, np.flatnonzero(keep), group[keep], counts)
         first = self.events.iloc[np.unique(group, return_index=True)[1]].reset_index(drop=True)
         if "n_averaged" in self.events:
             raise DataError("These trials are averages already; average single trials.")
@@ -155,8 +182,109 @@ class Trials:
             self, eeg=eeg, events=first.assign(n_averaged=counts), history=(*self.history, Applied("Average"))
         )
 
+    def to_epochs(self) -> mne.EpochsArray:
+        """Return the trials as ``mne.EpochsArray``, in float64, with the events as metadata; `from_epochs` goes back.
+
+        MNE takes EEG to be in volts; channels without a unit are marked so, and MNE's figures of them are not in µV.
+        Unit, kind of number and the steps that were applied are written into ``info["description"]``, which a saved
+        file keeps. Onsets of different runs coincide, and MNE wants unique samples, so the true ones stay in the
+        metadata.
+        """
+        import mne
+        from mne.io.constants import FIFF
+
+        codes = {name: i + 1 for i, name in enumerate(sorted(self.events["label"].unique()))}
+        info = mne.create_info(list(self.ch_names), self.sfreq, "eeg", verbose="error")
+        if self.unit != "V":
+            for channel in info["chs"]:
+                channel["unit"] = FIFF.FIFF_UNIT_NONE
+        steps = [{"step": a.step} | ({} if a.fitted_on is None else {"fitted_on": list(map(str, a.fitted_on))})
+                 for a in self.history]  # fmt: skip
+        info["description"] = json.dumps({_MARK: {"unit": self.unit, "dtype": str(self.eeg.dtype), "history": steps}})
+        at = np.arange(len(self))
+        return mne.EpochsArray(
+            np.asarray(self.eeg, np.float64),
+            info,
+            np.column_stack([at, np.zeros_like(at), self.events["label"].map(codes).to_numpy(np.int64)]),
+            self.tmin,
+            codes,
+            metadata=self.events.copy(),
+            verbose="error",
+        )
+
+    @classmethod
+    def from_epochs(
+        cls, epochs: mne.BaseEpochs, *, label: str = "label", source: str = "epochs", file: str = ""
+    ) -> Trials:
+        """Return the good EEG channels of ``mne.Epochs``; whatever `to_epochs` wrote comes back as it was.
+
+        Parameters
+        ----------
+        epochs : mne.BaseEpochs
+            Its metadata become the events; what is absent there is made up as in `complete_events`.
+        label : str
+            Column of the metadata that holds the category; without it, the names of ``event_id`` are the categories.
+        source : str
+            What error messages call these epochs.
+        file : str
+            Name of their file: goes into the events, and ``sub-``, ``ses-`` and ``run-`` in it say whose they are.
+
+        Returns
+        -------
+        Trials
+            float32; volts, unless the epochs were made of trials in another unit.
+
+        Raises
+        ------
+        DataError
+            If there is no good EEG channel, or no such column.
+        """
+        import mne
+
+        picks = mne.pick_types(epochs.info, eeg=True, exclude="bads")
+        if not len(picks):
+            raise DataError(f"{source}: no good EEG channel among {', '.join(epochs.ch_names[:5])}. Set their types.")
+        events, own = _events_of(epochs, label, source, file), _own_words(epochs.info["description"])
+        dtype = np.float16 if own.get("dtype") == "float16" else np.float32
+        eeg = epochs.get_data(picks=picks, copy=False, verbose="error").astype(dtype)
+        good, unit = tuple(epochs.ch_names[i] for i in picks), own.get("unit", "V")
+        history = tuple(Applied(h["step"], np.array(h["fitted_on"]) if "fitted_on" in h else None)
+                        for h in own.get("history", ()))  # fmt: skip
+        events = complete_events(events, source)
+        return cls(eeg, events, good, float(epochs.info["sfreq"]), float(epochs.tmin), unit, history)
+
+    @property
+    def key(self) -> str:
+        """Name trials on disk without reading them: what is made of them is cached under it."""
+        if not isinstance(self.eeg, OnDisk):
+            raise DataError("Trials.key: these trials lie in memory; use fingerprint().")
+        head = (self.ch_names, self.sfreq, self.tmin, self.unit)
+        return key([self.eeg.key, self._events_key, *head])
+
+    @property
+    def _events_key(self) -> str:
+        here = id(self.events)
+        if here not in _keys:
+            h = hashlib.sha256()
+            for name in self.events:
+                values = self.events[name].to_numpy()
+                # a tenth of the time of pandas' own hash, or of csv
+                h.update(f"{name}{values.dtype}".encode())
+                h.update("\0".join(map(str, values)).encode() if values.dtype == object else values.tobytes())
+            _keys[here] = h.hexdigest()
+        return _keys[here]
+
     def fingerprint(self) -> str:
-        """SHA-256 of the EEG, the events and the sampling, 16 hexadecimal digits."""
+        """SHA-256 of the EEG, the events and the sampling, 16 hexadecimal digits.
+
+        Of trials on disk it is computed once, and again when a file has another size or time of change.
+        """
+        if isinstance(self.eeg, OnDisk):
+            digest = cached("fingerprint", self.key, lambda: {"text": np.array([int(self._digest(), 16)], np.uint64)})
+            return f"{int(digest['text'][0]):016x}"
+        return self._digest()
+
+    def _digest(self) -> str:
         h = hashlib.sha256(
             f"{self.eeg.shape}{self.eeg.dtype}{self.ch_names}{self.sfreq}{self.tmin}{self.unit}".encode()
         )
@@ -179,3 +307,78 @@ class Trials:
             "tmin": self.tmin,
             "unit": self.unit,
         } | count
+
+
+def complete_events(events: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Fill in what has a default, for tables from outside.
+
+    Parameters
+    ----------
+    events : DataFrame
+        Column `label`. `subject`, `session` and `run` become "01" where absent; without `stimulus`, every trial is a
+        stimulus of its own and `stimulus_known` is False.
+    source : str
+        File that it came from, for the message.
+
+    Raises
+    ------
+    DataError
+        If there is no `label`, or a cell that is needed is empty.
+    """
+    if "label" not in events:
+        raise DataError(f"{source}: no column 'label'; it has {', '.join(map(str, events)) or 'none'}.")
+    events = events.reset_index(drop=True)
+    for c in ("subject", "session", "run"):
+        if c not in events:
+            events[c] = "01"
+    if "stimulus" not in events:
+        events["stimulus"] = [f"trial-{i:06d}" for i in range(len(events))]
+        events["stimulus_known"] = False
+    for c in COLUMNS:
+        if events[c].isna().any():
+            row = int(np.flatnonzero(events[c].isna())[0])
+            raise DataError(f"{source}: row {row}, column {c!r}: the cell is empty. Fill it in.")
+    return events
+
+
+def _events_of(epochs: mne.BaseEpochs, label: str, source: str, file: str) -> pd.DataFrame:
+    """Bring metadata, event codes and the name of a file into one table."""
+    codes, n = epochs.events[:, 2], len(epochs.events)
+    given = epochs.metadata if epochs.metadata is not None else pd.DataFrame(index=range(n))
+    events = given.reset_index(drop=True).copy()
+    if label in events:
+        events["label"] = events[label]
+    elif label != "label":
+        raise DataError(
+            f"{source}: the metadata have no column {label!r}; they have {', '.join(map(str, events)) or 'none'}."
+        )
+    else:
+        names = {code: name for name, code in epochs.event_id.items()}
+        events["label"] = [names.get(code, str(code)) for code in codes]
+    if file:
+        for column, entity in (("subject", "sub"), ("session", "ses"), ("run", "run")):
+            found = re.search(rf"(?:^|_){entity}-([^_.]+?)(?=_|-epo)", file)
+            if found and column not in events:
+                events[column] = found.group(1)
+        events["recording"] = events.get("recording", file)
+        events["trial"] = events.get("trial", pd.Series([f"{file}#{i:06d}" for i in range(n)]))
+        if "stimulus" not in events:
+            events["stimulus"], events["stimulus_known"] = events["trial"], False
+    samples = epochs.events[:, 0]
+    # arrays without a recording count 0, 1, 2, ...; taken for times, all their epochs would overlap
+    if "onset" not in events and n > 1 and (np.diff(samples) != 1).any():
+        events["onset"] = samples / epochs.info["sfreq"]
+    return events
+
+
+def _own_words(description: str | None) -> dict[str, Any]:
+    """Read what `Trials.to_epochs` wrote into a description; nothing where somebody else wrote it."""
+    try:
+        said = json.loads(description or "")
+    except json.JSONDecodeError:
+        return {}
+    own = said.get(_MARK) if isinstance(said, dict) else None
+    if not isinstance(own, dict) or own.get("unit") not in UNITS or not isinstance(own.get("history"), list):
+        return {}
+    sound = all(isinstance(h, dict) and isinstance(h.get("step"), str) for h in own["history"])
+    return own if sound else {}

@@ -11,7 +11,7 @@ Four layouts circulate, and all are read. What they are called here, and what te
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -23,8 +23,11 @@ from sightwave import files
 from sightwave.datasets.base import Dataset
 from sightwave.describe import key
 from sightwave.errors import DataError, MissingFile, RecipeError, ShapeError, one_of
-from sightwave.reading.checks import check_arrays, check_trials, check_unit
+from sightwave.ondisk import identity
+from sightwave.reading.checks import check_arrays, check_unit
+from sightwave.reading.download import Source, listed
 from sightwave.reading.gather import SUFFIXES, gather
+from sightwave.reading.prepared import check_once, joined, prepared
 from sightwave.reading.unpickle import load_pickle
 from sightwave.stimuli import Stimuli
 from sightwave.trials import Applied, Trials
@@ -32,14 +35,14 @@ from sightwave.trials import Applied, Trials
 VARIANTS = ("official", "nice", "ubp", "neurobridge")
 PARTS = ("train", "test")
 DICTS = {"train": "preprocessed_eeg_training.npy", "test": "preprocessed_eeg_test.npy"}
-WHITENED = {
+WHITENED = dict.fromkeys(("nice", "ubp"), "Whitened as published: covariance of the training part") | {
     "official": "Whitened as published: covariance of the training and the test part",
-    "nice": "Whitened as published: covariance of the training part",
-    "ubp": "Whitened as published: covariance of the training part",
     "neurobridge": "Whitened or standardised as published: statistics of the training part",
+    "train": "Whitened by prepare_things_eeg2: covariance of the training part",
+    "train+test": "Whitened by prepare_things_eeg2: covariance of the training and the test part",
 }
-VOLTS = 1e-3
-"""Smaller numbers than this are volts: EEG has at most 5e-4, whitened data about 1."""
+VOLTS = 1e-3  # smaller numbers than this are volts: EEG has at most 5e-4, whitened data about 1
+HUB = "https://huggingface.co/datasets/Haitao999/things-eeg/resolve/main"
 GET = "https://osf.io/anp5v (official), https://huggingface.co/datasets/Haitao999/things-eeg (ubp)"
 
 
@@ -50,7 +53,8 @@ class ThingsEeg2(Dataset):
     `stimulus` is ``<concept folder>/<file>``, `label` the concept without its number. `run` is the part, since training
     and test pictures were recorded apart; `session` is known in the layout ubp and "unknown" in the others. The order
     of presentation was not kept, so `onset` is NaN. The unit is "z", since all four layouts are whitened, unless the
-    numbers are as small as volts.
+    numbers are as small as volts. The layout official is whitened with the test part too, and so are files that
+    `prepare_things_eeg2` was told to: the audit finds that ("fitted"), and a recipe must name it to run.
 
     Parameters
     ----------
@@ -71,17 +75,31 @@ class ThingsEeg2(Dataset):
 
     citation = "Gifford, Dwivedi, Roig & Cichy 2022, https://doi.org/10.1016/j.neuroimage.2022.119754"
     licence = "CC BY (EEG); the THINGS pictures have their own terms"
+    looks_for = "sub-01/preprocessed_eeg_training.npy, train.pt or train.npy (raw files: `prepare` them first)"
+    by_hand = "pictures from https://osf.io/y63gw into Image_set/; other variants from https://osf.io/anp5v"
 
     def __post_init__(self) -> None:
         if self.variant not in ("auto", *VARIANTS):
             raise RecipeError(f"ThingsEeg2.variant must be auto or one of {VARIANTS}, got {self.variant!r}.")
+
+    @classmethod
+    def recognise(cls, root: Path) -> tuple[ThingsEeg2, ...]:
+        """Look for the files of each variant."""
+        return tuple(cls(variant) for variant in dict.fromkeys(v for v, _ in _copies(root)))
+
+    def sources(self) -> tuple[Source, ...]:
+        """Return the files of the variant ubp, the only ones with lasting addresses; nobody published their sums."""
+        table = Path(__file__).with_name("things_eeg2.files.csv")
+        return listed(table, HUB) if self.variant in ("auto", "ubp") else ()
 
     def subjects(self, root: Path | None) -> tuple[str, ...]:
         """Numbers of the ``sub-*`` folders that hold both parts."""
         return tuple(self._found(_folder(root))[1])
 
     def load(self, root: Path | None, subjects: tuple[str, ...]) -> tuple[Trials, Stimuli]:
-        """Read one subject after the other into one array, float16 where the files are, else float32.
+        """Open one subject after the other, float16 where the files are, else float32.
+
+        What is larger than `ondisk.IN_MEMORY` stays on disk, in its own files or, unpickled or averaged, in the cache.
 
         Raises
         ------
@@ -94,70 +112,64 @@ class ThingsEeg2(Dataset):
             if s not in there:
                 raise one_of("subject", s, list(there))
         listed = ({}, "") if variant == "ubp" else _pictures(root)
-        eeg, tables = np.empty((0, 0, 0), np.float32), []
+        parts, tables = list[tuple[np.ndarray, str]](), []
         head: tuple[tuple[str, ...], float, float] | None = None
+        white: dict[str, None] = {}
         for s in subjects:
             for part, path in there[s].items():
-                one = _read(path, variant)
+                one = _open(path, variant, self.average)
                 head = head or one.head
                 if one.head != head:
                     raise DataError(f"{path}: channels or times differ from those of the files before it.")
                 tables.append(self._events(one, s, part, listed))
-                eeg = _append(eeg, one.eeg, self.average)
-                del one  # up to 8 GB, before the next is read
+                white[WHITENED.get(one.whitened_on, WHITENED[variant])] = None
+                parts.append((one.eeg, one.key))
         if head is None:
             raise DataError(f"{root}: no subject was asked for.")
         events = pd.concat(tables, ignore_index=True)
-        trials = Trials(eeg, events, *head, "z")
-        check_trials(trials, source := f"{root}, {variant}")
-        sd = float(np.median(np.asarray(eeg[:: max(1, len(eeg) // 100)], np.float64).std(2)))
+        trials = Trials(joined(parts), events, *head, "z")
+        source = np.repeat([str(path) for s in subjects for path in there[s].values()], list(map(len, tables)))
+        sd = check_once(trials, source)
         if sd < VOLTS:
-            check_unit(sd, source)
-        done = [*([WHITENED[variant]] if sd >= VOLTS else []), *(["Average"] if self.average else [])]
-        trials = replace(trials, unit="V" if sd < VOLTS else "z", history=tuple(map(Applied, done)))
+            check_unit(sd, str(source[0]))
+        # the test part was seen: the audit finds it by the trials, and the mark stays with every score
+        seen = {w: trials.events["trial"].to_numpy() if "test part" in w else None for w in white if sd >= VOLTS}
+        done = (*(Applied(w, ids) for w, ids in seen.items()), *([Applied("Average")] if self.average else []))
+        trials = replace(trials, unit="V" if sd < VOLTS else "z", history=done)
         return trials, _stimuli(root, events)
 
     def left_out(self, root: Path | None) -> dict[str, str]:
         """Return subjects that lack one of the two parts: folder -> reason."""
         root = _folder(root)
         variant, there = self._found(root)
-        folders = {p for s in there.values() for p in (s["train"].parent.parent,)}
         out = {}
-        for folder in sorted(folders):
-            for sub in sorted(folder.glob("sub-*")):
-                lost = [n for n in _names(variant).values() if not (sub / n).exists()]
-                if lost:
-                    out[sub.relative_to(root).as_posix()] = f"{', '.join(lost)} not there"
+        for sub in sorted({sub for s in there.values() for sub in s["train"].parent.parent.glob("sub-*")}):
+            lost = [n for n in _names(variant).values() if not (sub / n).exists()]
+            if lost:
+                out[sub.relative_to(root).as_posix()] = f"{', '.join(lost)} not there"
         return out
 
     def _found(self, root: Path) -> tuple[str, dict[str, dict[str, Path]]]:
         """Tell the layout, and the files by subject and part."""
-        found: dict[tuple[str, Path], dict[str, dict[str, Path]]] = {}
-        subs = [*root.glob("sub-*"), *root.glob("*/sub-*"), *root.glob("*/*/sub-*")]
-        for sub in sorted({*subs, *([root] if root.name.startswith("sub-") else [])}):
-            for kind in ("official", "ubp", "neurobridge"):
-                paths = {part: sub / name for part, name in _names(kind).items()}
-                if all(p.exists() for p in paths.values()):
-                    plain = kind == "official" and not _starts_with_numpy(paths["train"])
-                    place = ("nice" if plain else kind, sub.parent)
-                    found.setdefault(place, {})[sub.name.removeprefix("sub-")] = paths
+        found = _copies(root)
         fits = {k: v for k, v in found.items() if self.variant in ("auto", k[0])}
         if len(fits) > 1:
             shown = "; ".join(f"{variant} in {place}" for variant, place in fits)
-            raise DataError(f"{root} holds several copies: {shown}. Say which: variant=..., or give the folder itself.")
+            raise DataError(f"{root} holds several copies: {shown}. Say which, --set variant=NAME, or move one away.")
         if not fits:
             wanted = " or ".join(dict.fromkeys(n["train"] for n in map(_names, VARIANTS)))
+            kind = "" if self.variant == "auto" else f" of variant {self.variant!r}"
             others = f" There is {', '.join(v for v, _ in found)} in it." if found else ""
             raise MissingFile(
-                f"No THINGS-EEG2 of variant {self.variant!r} below {root}: expected sub-01/{wanted}, each with "
-                f"its test part.{others} Get it from {GET}."
+                f"No THINGS-EEG2{kind} below {root}: expected sub-01/{wanted}, each with "
+                f"its test part.{others} `sightwave check {root}` tells what it holds. Get it from {GET}."
             )
         (variant, _), there = next(iter(fits.items()))
         return variant, dict(sorted(there.items()))
 
     def _events(self, one: _One, subject: str, part: str, listed: tuple[dict[str, list[str]], str]) -> pd.DataFrame:
         """Make one row per picture and repetition, or per picture."""
-        n, reps = one.eeg.shape[:2]
+        n, reps = one.shape
         if one.stimuli is not None:
             stimuli = one.stimuli
         else:
@@ -185,15 +197,18 @@ class ThingsEeg2(Dataset):
 
 @dataclass(frozen=True, eq=False)
 class _One:
-    """What one file holds; eeg is (n_conditions, n_repetitions, n_channels, n_times)."""
+    """What one file holds; eeg is (n_trials, n_channels, n_times), shape the number of conditions and repetitions."""
 
     path: Path
+    key: str
+    shape: tuple[int, ...]
     eeg: np.ndarray
     ch_names: tuple[str, ...]
     sfreq: float
     tmin: float
     stimuli: np.ndarray | None = None
     sessions: np.ndarray | None = None
+    whitened_on: str = ""
 
     @property
     def head(self) -> tuple[tuple[str, ...], float, float]:
@@ -207,6 +222,20 @@ def _folder(root: Path | None) -> Path:
     return files.must_exist(root, "folder")
 
 
+def _copies(root: Path) -> dict[tuple[str, Path], dict[str, dict[str, Path]]]:
+    """List the copies by variant and place: subject -> part -> file."""
+    found: dict[tuple[str, Path], dict[str, dict[str, Path]]] = {}
+    subs = [*root.glob("sub-*"), *root.glob("*/sub-*"), *root.glob("*/*/sub-*")]
+    for sub in sorted({*subs, *([root] if root.name.startswith("sub-") else [])}):
+        for kind in ("official", "ubp", "neurobridge"):
+            paths = {part: sub / name for part, name in _names(kind).items()}
+            if all(p.exists() for p in paths.values()):
+                plain = kind == "official" and not _starts_with_numpy(paths["train"])
+                place = ("nice" if plain else kind, sub.parent)
+                found.setdefault(place, {})[sub.name.removeprefix("sub-")] = paths
+    return found
+
+
 def _names(variant: str) -> dict[str, str]:
     suffix = {"ubp": "pt", "neurobridge": "npy"}.get(variant)
     return {part: f"{part}.{suffix}" for part in PARTS} if suffix else DICTS
@@ -217,7 +246,18 @@ def _starts_with_numpy(path: Path) -> bool:
         return f.read(6) == b"\x93NUMPY"
 
 
-def _read(path: Path, variant: str) -> _One:
+def _open(path: Path, variant: str, average: bool) -> _One:
+    """Open one part of one subject, read now or before."""
+    beside = [identity(p) for p in (path.parent / "info.json", path.parent.parent / "info.json") if p.exists()]
+    eeg, known, name = prepared(path, ["things_eeg2", variant, beside], lambda: _read(path, variant), average=average)
+    stimuli, sessions = (None if known[f] is None else np.array(known[f]) for f in ("stimuli", "sessions"))
+    return _One(
+        path, name, tuple(known["shape"]), eeg, tuple(known["ch_names"]), known["sfreq"], known["tmin"],
+        stimuli, sessions, known["whitened_on"],
+    )  # fmt: skip
+
+
+def _read(path: Path, variant: str) -> tuple[np.ndarray, dict[str, Any]]:
     """Read one part of one subject, and check its axes against its names."""
     field = "preprocessed_eeg_data" if variant in ("official", "nice") else "eeg"
     eeg: Any  # until it is known to be an array
@@ -251,7 +291,12 @@ def _read(path: Path, variant: str) -> _One:
         stimuli = np.array(["/".join(PureWindowsPath(str(p)).parts[-2:]) for p in img[:, 0]])  # keys, never opened
         if "session" in info:
             sessions = _per_trial(info, "session", n, reps, path).astype(int)  # floats in some copies
-    return _One(path, eeg, ch_names, sfreq, tmin, stimuli, sessions)
+    on = info.get("whitened_on")
+    return eeg, {
+        "ch_names": list(ch_names), "sfreq": sfreq, "tmin": tmin, "whitened_on": on if isinstance(on, str) else "",
+        "stimuli": None if stimuli is None else stimuli.tolist(),
+        "sessions": None if sessions is None else sessions.tolist(),
+    }  # fmt: skip
 
 
 def _per_trial(info: Mapping[str, Any], field: str, n: int, reps: int, path: Path) -> np.ndarray:
@@ -295,24 +340,6 @@ def _sampling(info: Mapping[str, Any], n_times: int, path: Path) -> tuple[float,
     return float(round((n_times - 1) / (times[-1] - times[0]), 1)), float(times[0])
 
 
-def _append(eeg: np.ndarray, part: np.ndarray, average: bool) -> np.ndarray:
-    """Grow the array in place, a few conditions at a time: a part that lies on disk is never in memory as a whole."""
-    n, reps, n_channels, n_times = part.shape
-    dtype = np.dtype(np.float16 if part.dtype == np.float16 and not average else np.float32)
-    if not len(eeg):
-        eeg = np.empty((0, n_channels, n_times), dtype)
-    if eeg.dtype != dtype or eeg.shape[2] != n_times:
-        raise DataError(f"Subjects differ: {eeg.dtype} x {eeg.shape[2]} samples, then {dtype} x {n_times}.")
-    start, per = len(eeg), 1 if average else reps
-    # numpy moves the pages instead of copying them, so the peak is the array and not twice the array
-    eeg.resize((start + n * per, n_channels, n_times), refcheck=False)
-    for i in range(0, n, 64):
-        some = part[i : i + 64]
-        at = slice(start + i * per, start + (i + len(some)) * per)
-        eeg[at] = some.mean(1, dtype=np.float32) if average else some.reshape(-1, n_channels, n_times)
-    return eeg
-
-
 def _pictures(root: Path) -> tuple[dict[str, list[str]], str]:
     """Stimuli of both parts in condition order, and where that comes from: the published list, or the folders."""
     places = [root, *root.glob("*"), *root.glob("*/*")]
@@ -340,7 +367,7 @@ def _pictures(root: Path) -> tuple[dict[str, list[str]], str]:
 def _images(root: Path, part: str) -> dict[str, Path] | None:
     """Stimulus -> picture; None where there is no such folder. Names from files are looked up here, never joined."""
     name = "training_images" if part == "train" else "test_images"
-    places: Iterator[Path] = iter([root / name, *root.glob(f"*/{name}"), *root.glob(f"*/*/{name}")])
+    places = (root / name, *root.glob(f"*/{name}"), *root.glob(f"*/*/{name}"))
     folder = next((p for p in places if p.is_dir()), None)
     if folder is None:
         return None

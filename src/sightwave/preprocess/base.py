@@ -29,8 +29,8 @@ class Step(ABC):
     train_only : bool
         Applied to train and val, never to test (how test trials are averaged is `Recipe.repetitions`).
     each_alone : bool
-        The outcome of a trial depends on it alone, and on what was learnt; so where the trials lie on disk, `apply` sees
-        a few of them at a time, when they are needed. Else `apply` must know `OnDisk`.
+        The outcome of a trial depends on it alone, and on what was learnt; so where the trials lie on disk, `apply`
+        sees a few of them at a time, when they are needed. Else `apply` must know `OnDisk`.
     """
 
     train_only: ClassVar[bool] = False
@@ -70,10 +70,8 @@ class Step(ABC):
 
     def _when_asked(self, trials: Trials) -> Trials:
         """Apply to no trial now, to learn what becomes of the rest, and to the others when they are gathered."""
-        source, events = (
-            trials.eeg,
-            trials.events.drop(columns="trial"),
-        )  # ids are made anew: a trial may be asked twice
+        # ids are made anew, since a trial may be asked for twice
+        source, events = trials.eeg, trials.events.drop(columns="trial")
         assert isinstance(source, OnDisk)  # for the type checker
 
         def some(rows: np.ndarray) -> Trials:
@@ -92,7 +90,7 @@ class Step(ABC):
 
 
 def _learnt(step: Step) -> dict[str, np.ndarray]:
-    """What a step has learnt, by field and, where it is a dict, by group; the ids it learnt from are left out."""
+    """Name what was learnt by field and, where that is a dict, by group; the ids learnt from are left out."""
     out = {}
     for f in fields(step):
         value = getattr(step, f.name)

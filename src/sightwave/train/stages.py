@@ -115,7 +115,7 @@ class TrialSet:
     Parameters
     ----------
     eeg : ndarray, shape (n_trials, n_channels, n_times)
-        May be a memory map; batches are copied out of it.
+        May be a memory map, or `OnDisk`; batches are copied out of it.
     subject, stimulus : Tensor, shape (n_trials,), int64
         Index of the subject; row in `Stimuli.ids`.
     """
@@ -129,5 +129,7 @@ class TrialSet:
 
     def batch(self, rows: Tensor, device: str) -> tuple[Tensor, Tensor, Tensor]:
         """Return EEG (B, C, T) float32, subject (B,) and stimulus (B,) of some trials on a device."""
-        eeg = torch.from_numpy(np.asarray(self.eeg[rows.numpy()], np.float32))
+        some = self.eeg[rows.numpy()]
+        # torch turns half into single precision four times as fast as numpy
+        eeg = torch.from_numpy(some if some.dtype in (np.float16, np.float32) else some.astype(np.float32)).float()
         return eeg.to(device), self.subject[rows].to(device), self.stimulus[rows].to(device)
