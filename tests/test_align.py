@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from sightwave.align import Aligner, SubjectLinear
+from sightwave.align import Aligner, SubjectHeads
 from sightwave.encoders.base import Encoder
 
 
@@ -21,7 +21,7 @@ def random(*shape: int) -> torch.Tensor:
 
 def test_the_head_of_an_absent_subject_stands_still_bit_for_bit():
     """One indexed tensor would fail here: AdamW's momentum and decay move what has no gradient."""
-    head = SubjectLinear(8, 4, n_subjects=3)
+    head = SubjectHeads(8, 4, n_subjects=3)
     optimiser = torch.optim.AdamW(head.parameters(), lr=0.1, weight_decay=0.1)
 
     def step(*subjects: int) -> None:
@@ -39,7 +39,7 @@ def test_the_head_of_an_absent_subject_stands_still_bit_for_bit():
 
 
 def test_each_trial_passes_its_own_subjects_map():
-    head = SubjectLinear(5, 3, n_subjects=3)
+    head = SubjectHeads(5, 3, n_subjects=3)
     h_BD, subject_B = random(7, 5), torch.tensor([2, 0, 1, 0, 2, 2, 1])
     together = head(h_BD, subject_B)
     for i, s in enumerate(subject_B.tolist()):
@@ -47,13 +47,13 @@ def test_each_trial_passes_its_own_subjects_map():
 
 
 def test_the_order_of_a_batch_does_not_matter():
-    head = SubjectLinear(5, 3, n_subjects=2)
+    head = SubjectHeads(5, 3, n_subjects=2)
     h_BD, subject_B, order = random(6, 5), torch.tensor([0, 1, 0, 1, 1, 0]), torch.tensor([5, 3, 1, 0, 2, 4])
     torch.testing.assert_close(head(h_BD[order], subject_B[order]), head(h_BD, subject_B)[order])
 
 
 def test_a_shared_head_ignores_the_subject():
-    head = SubjectLinear(5, 3, n_subjects=1)
+    head = SubjectHeads(5, 3, n_subjects=1)
     h_BD = random(4, 5)
     assert torch.equal(head(h_BD, torch.tensor([0, 1, 2, 3])), head(h_BD, torch.zeros(4, dtype=torch.int64)))
     assert len(head.maps) == 1

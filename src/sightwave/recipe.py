@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -17,6 +19,7 @@ from sightwave.files import must_exist
 from sightwave.preprocess import Step
 from sightwave.splits import Splitter
 from sightwave.targets.base import Target
+from sightwave.targets.clip import ClipImage, ClipText
 from sightwave.train import Solve, Stage
 
 
@@ -37,8 +40,13 @@ class Recipe:
         The spaces that stages and tasks speak of.
     encoder : callable
         An `Encoder` class or partial; called with ``n_channels`` and ``n_times``.
+    head : callable
+        ``head(n_in, n_out)`` makes a head, from features to one space: ``nn.Linear``, or a class or partial of `align`.
     subject_heads : bool
         One head per subject and space, instead of one for all.
+    unknown_subjects : {"refuse", "mean"}
+        With subject heads, what becomes of test subjects that are not trained: an error, or the mean of all heads.
+        The third way is one head for all.
     stages : tuple of Stage or Solve
     tasks : tuple of Task
         The first metric of the first task is the headline.
@@ -53,7 +61,7 @@ class Recipe:
     Raises
     ------
     RecipeError
-        If an encoder or loss is already built, a space is never trained, or a target is missing.
+        If an encoder, head or loss is already built, a space is never trained, or a target is missing.
     """
 
     dataset: Dataset
@@ -61,7 +69,9 @@ class Recipe:
     steps: tuple[Step, ...] = ()
     targets: tuple[Target, ...]
     encoder: Callable[..., Encoder]
+    head: Callable[[int, int], nn.Module] = nn.Linear
     subject_heads: bool = False
+    unknown_subjects: str = "refuse"
     stages: tuple[Stage | Solve, ...]
     tasks: tuple[Task, ...]
     repetitions: tuple[int | None, ...] = (1,)
@@ -70,7 +80,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         losses = [loss for stage in self.stages if isinstance(stage, Stage) for loss in stage.losses]
-        for part in (self.encoder, *losses):
+        for part in (self.encoder, self.head, *losses):
             if isinstance(part, nn.Module):
                 name = type(part).__name__
                 raise RecipeError(
@@ -81,6 +91,8 @@ class Recipe:
             raise RecipeError("A recipe needs at least one stage, one task and one number of repetitions.")
         if any(n is not None and n < 1 for n in self.repetitions):
             raise RecipeError(f"Recipe.repetitions are counts from 1 on, or None for all; got {self.repetitions}.")
+        if self.unknown_subjects not in ("refuse", "mean"):
+            raise RecipeError(f"Recipe.unknown_subjects must be 'refuse' or 'mean', got {self.unknown_subjects!r}.")
         known = {t.space for t in self.targets}
         for space in self.spaces:
             if space not in known:
@@ -107,15 +119,65 @@ class Recipe:
 
 
 def small(recipe: Recipe) -> Recipe:
-    """Shrink a recipe for a smoke run: a small phantom, one epoch a stage; the rest is the recipe's own."""
+    """Shrink a recipe for a smoke run: a small phantom and its CLIP, one epoch a stage; the rest stays as it is."""
     from sightwave.datasets.phantom import Phantom
 
+    recipe = _with_targets(recipe, _phantom_clip)
     dataset = recipe.smoke
     if dataset is None:
         base = recipe.dataset if isinstance(recipe.dataset, Phantom) else Phantom()
         dataset = replace(base, n_train=6, n_test=2, train_repetitions=2, test_repetitions=2, n_subjects=2)
     stages = tuple(replace(s, epochs=1) if isinstance(s, Stage) else s for s in recipe.stages)
     return replace(recipe, dataset=dataset, stages=stages)
+
+
+def with_clip(recipe: Recipe, model: str | Path) -> Recipe:
+    """Exchange the CLIP model of every target, and the name of its space wherever the recipe speaks of it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    model : str or Path
+        As for `ClipImage`: a folder, a hub name, or "phantom".
+
+    Raises
+    ------
+    RecipeError
+        If no target is a CLIP, or a space is named where it cannot be exchanged.
+    """
+    if not any(isinstance(t, ClipImage | ClipText) for t in recipe.targets):
+        raise RecipeError("This recipe has no CLIP to exchange: none of its targets is a ClipImage or a ClipText.")
+    return _with_targets(recipe, lambda t: replace(t, model=model) if isinstance(t, ClipImage | ClipText) else t)
+
+
+def _phantom_clip(target: Target) -> Target:
+    if isinstance(target, ClipImage):
+        return replace(target, model="phantom", layer=None)  # a layer of a large tower may not be there in the small
+    return replace(target, model="phantom") if isinstance(target, ClipText) else target
+
+
+def _with_targets(recipe: Recipe, change: Callable[[Target], Target]) -> Recipe:
+    """Change targets, and the names of their spaces in losses, solved heads and tasks."""
+    targets = tuple(map(change, recipe.targets))
+    new = {old.space: t.space for old, t in zip(recipe.targets, targets, strict=True) if old.space != t.space}
+
+    def renamed(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(renamed, value))
+        return new.get(value, value) if isinstance(value, str) else value
+
+    def loss(make: Callable[[], Any]) -> Callable[[], Any]:
+        if not isinstance(make, partial):
+            return make
+        options = {k: renamed(v) for k, v in make.keywords.items()}
+        return partial(make.func, *map(renamed, make.args), **options)
+
+    def part(p: Any) -> Any:
+        return replace(p, **{f.name: renamed(getattr(p, f.name)) for f in fields(p) if f.init})
+
+    stages = tuple(replace(s, losses=tuple(map(loss, s.losses))) if isinstance(s, Stage) else part(s)
+                   for s in recipe.stages)  # fmt: skip
+    return replace(recipe, targets=targets, stages=stages, tasks=tuple(map(part, recipe.tasks))) if new else recipe
 
 
 def from_file(path: Path) -> Recipe:

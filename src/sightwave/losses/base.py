@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -42,6 +43,17 @@ class Loss(nn.Module, ABC):
 
     heads: tuple[str, ...] = ()
     weight: float = 1.0
+
+    def prepare(self, towers: Mapping[str, nn.Module], stimulus: Tensor) -> None:
+        """Look at the training stimuli when a stage begins; most losses need not.
+
+        Parameters
+        ----------
+        towers : mapping of str to Module
+            Space -> rows of stimuli (B,) to embeddings (B, D).
+        stimulus : Tensor, shape (n_stimuli,)
+            Rows of the training stimuli, each once.
+        """
 
     @abstractmethod
     def forward(self, z: dict[str, Tensor], batch: Batch) -> Tensor:

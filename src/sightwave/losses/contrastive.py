@@ -6,6 +6,7 @@ Shape suffixes: B batch, D embedding.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -21,14 +22,17 @@ NORMALISED = {"both": (True, True), "target": (False, True), "none": (False, Fal
 def info_nce(
     eeg_BD: Tensor, target_BD: Tensor, *, scale: Tensor | float, normalise_eeg: bool = True,
     normalise_target: bool = True, symmetric: bool = True, positives: Tensor | None = None,
+    weight_BB: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     r"""Contrast each trial's own target with the targets of the other trials of the batch.
 
     .. math:: s_{ij} = s \, e_i^\top v_j, \quad
-              \mathcal{L}_{\rightarrow} = -\frac{1}{B} \sum_i \log \frac{e^{s_{ii}}}{\sum_{j \in N_i} e^{s_{ij}}}, \quad
+              \mathcal{L}_{\rightarrow} = -\frac{1}{B} \sum_i \log
+              \frac{e^{s_{ii}}}{\sum_{j \in N_i} w_{ij} e^{s_{ij}}}, \quad
               \mathcal{L} = \tfrac{1}{2} \left( \mathcal{L}_{\rightarrow}(s) + \mathcal{L}_{\rightarrow}(s^\top) \right)
 
-    where :math:`N_i` is the whole batch, or, with ``positives``, row i and all rows of another group.
+    where :math:`N_i` is the whole batch, or, with ``positives``, row i and all rows of another group, and
+    :math:`w_{ij} = 1` unless given.
 
     Parameters
     ----------
@@ -42,6 +46,8 @@ def info_nce(
         False keeps only :math:`\mathcal{L}_{\rightarrow}`, which picks the target for the trial.
     positives : Tensor or None, shape (B,)
         Group of each row, e.g. its stimulus; rows of one group are not each other's negatives.
+    weight_BB : Tensor or None, shape (B, B)
+        How much negative j counts for anchor i, from 0 to 1, in either direction; the diagonal is taken as 1.
 
     Returns
     -------
@@ -51,12 +57,13 @@ def info_nce(
     Raises
     ------
     ShapeError
-        If the two embeddings, or the groups, disagree in shape.
+        If the two embeddings, the groups or the weights disagree in shape.
 
     References
     ----------
     Oord et al. 2018, https://arxiv.org/abs/1807.03748; symmetric as in CLIP, Radford et al. 2021,
-    https://arxiv.org/abs/2103.00020.
+    https://arxiv.org/abs/2103.00020; debiased in the spirit of Chuang et al. 2020, https://arxiv.org/abs/2007.00224,
+    who estimate what is given here as weights.
 
     >>> eye = torch.eye(4)
     >>> round(info_nce(eye, eye, scale=100.0).item(), 4)
@@ -71,6 +78,8 @@ def info_nce(
         )
     if positives is not None and positives.shape != eeg_BD.shape[:1]:
         raise ShapeError(f"positives must be ({len(eeg_BD)},), one group per row, got {tuple(positives.shape)}.")
+    if weight_BB is not None and weight_BB.shape != (len(eeg_BD), len(eeg_BD)):
+        raise ShapeError(f"weight_BB must be ({len(eeg_BD)}, {len(eeg_BD)}), got {tuple(weight_BB.shape)}.")
     # bfloat16 logits near 100 are 0.5 apart, so the loss leaves autocast
     with torch.autocast(eeg_BD.device.type, enabled=False):
         e_BD, v_BD = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (eeg_BD, target_BD))
@@ -81,8 +90,12 @@ def info_nce(
         if positives is not None:
             twin_BB = (positives[:, None] == positives) & (own_B[:, None] != own_B)
             s_BB = s_BB.masked_fill(twin_BB, -math.inf)
+        back_BB = s_BB.T
+        if weight_BB is not None:
+            log_BB = weight_BB.to(s_BB.dtype).log().masked_fill(own_B[:, None] == own_B, 0)
+            s_BB, back_BB = s_BB + log_BB, back_BB + log_BB
         forth = F.cross_entropy(s_BB, own_B)
-        return (forth + F.cross_entropy(s_BB.T, own_B)) / 2 if symmetric else forth
+        return (forth + F.cross_entropy(back_BB, own_B)) / 2 if symmetric else forth
 
 
 class InfoNCE(Loss):
@@ -125,6 +138,8 @@ class InfoNCE(Loss):
         Average with the direction target -> EEG.
     positives : {None, "stimulus"}
         "stimulus": trials of the same stimulus are not each other's negatives. Needed once trials are not averaged.
+    negatives : callable or None
+        Debiasing: ``negatives(batch, space)`` gives the weight of each negative, (B, B); see `losses.debias`.
 
     Raises
     ------
@@ -138,7 +153,7 @@ class InfoNCE(Loss):
     def __init__(
         self, *, space: str, weight: float = 1.0, scale: str = "exp", temperature: float = 0.07,
         learn: bool | None = None, max_scale: float = 100.0, normalise: str = "both", symmetric: bool = True,
-        positives: str | None = None,
+        positives: str | None = None, negatives: Callable[[Batch, str], Tensor] | None = None,
     ):  # fmt: skip
         super().__init__()
         if scale not in LEARNT:
@@ -152,7 +167,7 @@ class InfoNCE(Loss):
         if temperature <= 0 or max_scale <= 0:
             raise RecipeError(f"InfoNCE needs positive numbers: temperature={temperature}, max_scale={max_scale}.")
         self.heads, self.weight = (space,), weight
-        self.scale, self.symmetric, self.positives = scale, symmetric, positives
+        self.scale, self.symmetric, self.positives, self.negatives = scale, symmetric, positives, negatives
         self.normalise_eeg, self.normalise_target = NORMALISED[normalise]
         self.log_max = math.log(max_scale)
         p = torch.tensor(0.0 if scale == "one" else -math.log(temperature))
@@ -176,4 +191,5 @@ class InfoNCE(Loss):
             z[space], batch.targets[space], scale=self.logit_scale(), symmetric=self.symmetric,
             normalise_eeg=self.normalise_eeg, normalise_target=self.normalise_target,
             positives=None if self.positives is None else batch.stimulus,
+            weight_BB=None if self.negatives is None else self.negatives(batch, space),
         )  # fmt: skip

@@ -142,7 +142,10 @@ def _descend(
             raise RecipeError(f"Stage.freeze: the aligner has no part {name!r}; it has encoder and heads.")
     for name, child in aligner.named_children():
         child.requires_grad_(name not in stage.freeze)
-    losses = nn.ModuleList(make() for make in stage.losses).to(device)
+    built = [make() for make in stage.losses]
+    for loss in built:
+        loss.prepare(towers, data.stimulus.unique().to(device))
+    losses = nn.ModuleList(built).to(device)
     whole = nn.ModuleDict({**learning, "losses": losses})
     params = [p for p in whole.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(params, lr=stage.lr, weight_decay=stage.weight_decay, fused=True)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sightwave.align import Aligner, SubjectLinear
+from sightwave.align import Aligner, SubjectHeads
 from sightwave.errors import RecipeError
 from sightwave.train.stages import Solve, TrialSet
 
@@ -29,7 +29,7 @@ def solve(aligner: Aligner, stage: Solve, data: TrialSet, towers: Mapping[str, n
     Raises
     ------
     RecipeError
-        If a logistic readout is asked of a space that is not one-hot.
+        If a logistic readout is asked of a space that is not one-hot, or a head is not linear.
     """
     aligner.cpu().eval()
     if "label" in towers:
@@ -39,14 +39,15 @@ def solve(aligner: Aligner, stage: Solve, data: TrialSet, towers: Mapping[str, n
     for space, head in zip(aligner.spaces, aligner.heads, strict=True):
         if space not in stage.spaces:
             continue
-        assert isinstance(head, SubjectLinear)  # for the type checker
+        assert isinstance(head, SubjectHeads)  # for the type checker
         y = towers[space].cpu()(data.stimulus).numpy().astype(np.float64)
         if stage.readout == "logistic" and not np.isin(y, (0, 1)).all():
             raise RecipeError(
                 f"Solve(readout='logistic') needs one-hot targets; space {space!r} holds vectors. Use 'ridge'."
             )
         for s, linear in enumerate(head.maps):
-            assert isinstance(linear, nn.Linear)
+            if not isinstance(linear, nn.Linear):
+                raise RecipeError(f"Solve needs linear heads, and Recipe.head makes {type(linear).__name__}.")
             mine = np.ones(len(h), bool) if head.n_subjects == 1 else (data.subject == s).numpy()
             if mine.any():
                 weight, bias = _readout(h[mine], y[mine], stage)
