@@ -23,12 +23,16 @@ class Stimuli:
     read : callable or None
         Stimulus id -> picture (height, width, 3) uint8; None when the pictures are not at hand.
     key : str
-        Content key of the pictures: changes when they change. Caches of features depend on it.
+        Content key of the pictures, and of their depth: changes when they change. Caches of features depend on it.
+    depth : callable or None
+        Stimulus id -> nearness (height, width) in [0, 1], 1 is nearest, as large as the picture; None when it is not
+        known.
     """
 
     table: pd.DataFrame
     read: Callable[[str], np.ndarray] | None = None
     key: str = ""
+    depth: Callable[[str], np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         if "label" not in self.table or self.table.index.has_duplicates:
@@ -50,6 +54,15 @@ class Stimuli:
             )
         return self.read(stimulus)
 
+    def nearness(self, stimulus: str) -> np.ndarray:
+        """Return how near each place of a picture is, shape (height, width), from 0 (far) to 1 (near)."""
+        if self.depth is None:
+            raise DataError(
+                "These stimuli come without depth; only the phantom's is known to the pixel. For photographs, estimate "
+                "it with a depth network and give Stimuli(..., depth=callable) that reads what you stored."
+            )
+        return self.depth(stimulus)
+
     def captions(self, stimulus: str) -> tuple[str, ...]:
         """Return the captions of one picture, the fullest first."""
         if "captions" not in self.table:
@@ -61,4 +74,4 @@ class Stimuli:
         strange = next((i for i in stimuli if i not in self.table.index), None)
         if strange is not None:
             raise one_of("stimulus", strange, list(self.ids[:8]))
-        return Stimuli(self.table.loc[list(stimuli)], self.read, self.key)
+        return Stimuli(self.table.loc[list(stimuli)], self.read, self.key, self.depth)

@@ -21,6 +21,7 @@ from sightwave.phantom.concepts import CATEGORIES, nameless
 from sightwave.phantom.confounds import add_neighbours
 from sightwave.phantom.features import N_FEATURES
 from sightwave.phantom.head import CVPR128, MSS122, THINGS63
+from sightwave.phantom.pictures import paint_maps
 from sightwave.phantom.tiny_clip import FIRST_CONCEPT
 from sightwave.results import Predictions
 from sightwave.stimuli import Stimuli
@@ -331,7 +332,9 @@ class Phantom(Dataset):
         pictures = world.drop_duplicates("stimulus").set_index("stimulus")
         captions = pd.Series([album.scene(i).captions for i in pictures.index], index=pictures.index, dtype=object)
         what = {"phantom pictures": album.code(), "ids": tuple(pictures.index)}
-        return Stimuli(pictures[["label"]].assign(captions=captions), lambda i: album.picture(str(i)).copy(), key(what))
+        table = pictures[["label"]].assign(captions=captions)
+        return Stimuli(table, lambda i: album.picture(str(i)).copy(), key(what),
+                       lambda i: paint_maps(album.scene(str(i)))[1])  # fmt: skip
 
 
 def _is_nameless(concept: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -15,12 +16,24 @@ from sightwave.stimuli import Stimuli
 
 @dataclass(frozen=True)
 class Target(ABC):
-    """A space, and how to put stimuli into it."""
+    """A space, and how to put stimuli into it.
+
+    Attributes
+    ----------
+    from_pictures : bool
+        It is made of the pictures, so that without them nothing can be trained.
+    """
+
+    from_pictures: ClassVar[bool] = False
 
     @property
     @abstractmethod
     def space(self) -> str:
         """The name of the space, e.g. ``"clip-image/tiny_clip"``."""
+
+    def check(self) -> None:
+        """Raise where this target can never be made, for want of weights say: before hours are spent on the data."""
+        return
 
     @abstractmethod
     def embed(self, stimuli: Stimuli, train: Collection[str]) -> Embeddings:

@@ -10,11 +10,11 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,9 +26,7 @@ from sightwave.embeddings import Embeddings
 from sightwave.errors import DataError, ModelMissing, RecipeError
 from sightwave.stimuli import Stimuli
 from sightwave.targets.base import Target
-
-View = Callable[[np.ndarray], np.ndarray]
-"""Picture -> picture, both (height, width, 3) uint8: a frozen dataclass with ``__call__``, so that it has a name."""
+from sightwave.targets.views import View, check_view, content, name_of, see
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 NEEDED = {
@@ -53,7 +51,7 @@ class ClipImage(Target):
     pool : {"cls", "mean"}
         With `layer`: the class token, or the mean over the patch tokens.
     view : View or None
-        Applied to each picture first, e.g. a blur.
+        Applied to each picture first, e.g. a blur; `Compose` puts several one after another.
     device : str
         "cpu", "cuda", or "auto" for CUDA where there is any.
     batch_size : int
@@ -66,6 +64,8 @@ class ClipImage(Target):
     with untrained models of transformers' classes; OpenAI's own weights have not been loaded so far.
     """
 
+    from_pictures: ClassVar[bool] = True
+
     model: str | Path = "phantom"
     layer: int | None = None
     pool: str = "cls"
@@ -76,8 +76,7 @@ class ClipImage(Target):
     def __post_init__(self) -> None:
         if self.pool not in ("cls", "mean"):
             raise RecipeError(f"ClipImage.pool must be 'cls' or 'mean', got {self.pool!r}.")
-        if self.view is not None and (isinstance(self.view, type) or not is_dataclass(self.view)):
-            raise RecipeError(f"ClipImage.view must be a frozen dataclass with __call__, got {self.view!r}.")
+        check_view(self)
 
     @property
     def space(self) -> str:
@@ -85,10 +84,13 @@ class ClipImage(Target):
         parts = ["clip-image", _name(self.model)]
         if self.layer is not None:
             parts.append(f"layer-{self.layer}-{self.pool}")
-        if is_dataclass(self.view) and not isinstance(self.view, type):
-            options = ", ".join(f"{f.name}={getattr(self.view, f.name)}" for f in fields(self.view))
-            parts.append(f"{type(self.view).__name__}({options})")
+        if self.view is not None:
+            parts.append(name_of(self.view))
         return "/".join(parts)
+
+    def check(self) -> None:
+        """Raise `ModelMissing` where the weights cannot be had."""
+        _folder(self.model, "image")
 
     def embed(self, stimuli: Stimuli, train: Collection[str]) -> Embeddings:
         """Embed every picture, float32, shape (n_stimuli, dim).
@@ -103,7 +105,13 @@ class ClipImage(Target):
             If the tower has no such layer.
         """
         folder = _folder(self.model, "image")
-        what = {"ids": stimuli.ids, "stimuli": stimuli.key, "layer": self.layer, "pool": self.pool, "view": self.view}
+        what = {
+            "ids": stimuli.ids,
+            "stimuli": stimuli.key,
+            "layer": self.layer,
+            "pool": self.pool,
+            "view": content(self.view),
+        }
         return _embeddings(self.space, stimuli, folder, what, lambda: self._vectors(folder, stimuli))
 
     def _vectors(self, folder: Path, stimuli: Stimuli) -> np.ndarray:
@@ -118,9 +126,7 @@ class ClipImage(Target):
         model.to(device)
         vectors = []
         for start in range(0, len(stimuli), self.batch_size):
-            images = [stimuli.image(i) for i in stimuli.ids[start : start + self.batch_size]]
-            if self.view is not None:
-                images = [self.view(image) for image in images]
+            images = [see(stimuli, i, self.view) for i in stimuli.ids[start : start + self.batch_size]]
             pixels = processor(images=images, return_tensors="pt", input_data_format="channels_last")["pixel_values"]
             vectors.append(self._forward(model, pixels.to(device)).float().cpu().numpy())
         return np.concatenate(vectors)
@@ -163,6 +169,10 @@ class ClipText(Target):
     def space(self) -> str:
         """E.g. ``"clip-text/tiny_clip"``, and ``"clip-text/tiny_clip/phrasing-1"`` for other than the first caption."""
         return f"clip-text/{_name(self.model)}" + ("" if self.phrasing == 0 else f"/phrasing-{self.phrasing}")
+
+    def check(self) -> None:
+        """Raise `ModelMissing` where the weights cannot be had."""
+        _folder(self.model, "text")
 
     def embed(self, stimuli: Stimuli, train: Collection[str]) -> Embeddings:
         """Embed the captions of every stimulus, float32, shape (n_stimuli, dim).
@@ -217,7 +227,8 @@ def _embeddings(
     """Make the vectors, or read them from the cache; pictures without a content key are never cached."""
     if stimuli.key:
         key = {"folder": _fingerprint(folder), "space": space, **what}
-        vectors = cached(space.replace("/", "--"), key, lambda: {"vectors": make()})["vectors"]
+        name = space.replace("/", "--")[:120]  # a file's name has room for so many, and the key tells the rest
+        vectors = cached(name, key, lambda: {"vectors": make()})["vectors"]
     else:
         vectors = make()
     return Embeddings(vectors, stimuli.ids, space)
@@ -282,15 +293,19 @@ def _from_hub(name: str, kind: str) -> Path:
         if not missing:
             return folder
         reasons.append(f"it lacks {' and '.join(missing)}")
-    where = "is not in the hub's cache, and HF_HUB_OFFLINE is set" if offline else "could not be had from the hub"
-    raise ModelMissing(f"Model {name!r} {where} ({reasons[-1]}). {_how_to(name)}")
+    why = "HF_HUB_OFFLINE is set, so it was not asked for" if offline else reasons[-1]
+    raise ModelMissing(
+        f"There is no folder {name!r}, and the model of that name could not be had from the hub ({why}). "
+        f"{_how_to(name)}"
+    )
 
 
 def _how_to(name: str) -> str:
     return (
-        'Give a local folder: ClipImage(model="path/to/folder"). To get one, on a machine with network:\n'
+        'Give a local folder: `sightwave run --clip FOLDER`, or ClipImage(model="path/to/folder"). To get one, on a '
+        "machine with network:\n"
         f"  hf download {name} --local-dir {Path(name).name}\n"
-        'or use model="phantom", the tiny CLIP that is shipped.'
+        "or take the tiny CLIP that is shipped, 'phantom', which knows the phantom's pictures and no photographs."
     )
 
 
