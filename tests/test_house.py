@@ -44,8 +44,8 @@ FLOORS = (
     {"fold"},
     {"story"},
     # doors
-    {"recipes", "house"},
-    {"demo", "survey", "fetch", "convert", "progress", "cli_phantom"},
+    {"recipes", "house", "captions", "progress"},
+    {"demo", "survey", "fetch", "convert", "cli_phantom", "cli_captions"},
     {"cli"},
     {"__main__"},
 )
@@ -61,6 +61,7 @@ NO_TORCH = set().union(*FLOORS[:7]) | {
     "report",
     "cli",
     "cli_phantom",
+    "cli_captions",
     "house",
 }
 
@@ -422,7 +423,7 @@ def test_the_rule_knows_a_machine_when_it_sees_one():
 def test_the_repository_stays_light():
     sizes = {p.relative_to(ROOT).as_posix(): p.stat().st_size for p in repository_files()}
     assert {name: n for name, n in sizes.items() if n > 3_000_000} == {}
-    assert sum(sizes.values()) < 12_000_000
+    assert sum(sizes.values()) < 14_000_000  # 10 of them are the phantom's weights
 
 
 @pytest.mark.parametrize("script", ["demo", "check", ".ci/run"])

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from sightwave import __version__, errors
+from sightwave.cli_captions import captions
 from sightwave.cli_phantom import phantom
 from sightwave.progress import Progress
 
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(phantom, name="phantom")
+app.command()(captions)
 prepare = typer.Typer(help="Preprocess the raw recordings of a public data set.", no_args_is_help=True)
 app.add_typer(prepare, name="prepare")
 
@@ -131,6 +133,11 @@ def run(
     for file, reason in result.data["left_out"].items():
         console.print(f"left out of {file}: {reason}", highlight=False, soft_wrap=True)
     console.print(rich_table(result, subjects=True))
+    if words.leaks(result):
+        console.print(f"LEAK: {words.VERDICTS['FAIL']}", style="bold red", highlight=False)
+        for said in result.audit["findings"]:
+            if said["level"] == "FAIL":
+                console.print(f"  {said['kind']}: {said['message']}", style="red", highlight=False, markup=False)
     for note in filter(None, [words.efficiencies(result), *words.notes(result)]):
         console.print(note, style="dim", highlight=False)
     console.print(f"Report: [bold]{written}[/]")
