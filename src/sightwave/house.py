@@ -157,7 +157,12 @@ def with_settings(found: Dataset, given: Mapping[str, str]) -> Dataset:
     UnknownName, RecipeError
         If it has no such field, or the value is of another kind.
     """
-    known = [f.name for f in fields(found)]
+
+    def fits(value: Any, own: Any) -> bool:
+        # a whole number may stand for any number; true and false only for themselves
+        return type(value) in ((int, float) if type(own) is float else (type(own),))
+
+    known = {f.name: f.type for f in fields(found)}
     values: dict[str, Any] = {}
     for field, text in given.items():
         if field not in known:
@@ -175,12 +180,8 @@ def with_settings(found: Dataset, given: Mapping[str, str]) -> Dataset:
                 value = tuple(int(v) if str(v).isdigit() else v for v in value)
             if own and not all(type(v) is type(own[0]) for v in value):
                 raise RecipeError(f"{type(found).__name__}.{field} takes values such as {list(own)}; got {text!r}.")
-        elif own is not None and value is not None:
-            # a whole number may stand for any number; true and false only for themselves
-            if type(value) not in ((int, float) if type(own) is float else (type(own),)):
-                kind = {int: "a whole number", float: "a number", bool: "true or false"}.get(type(own), "another kind")
-                raise RecipeError(
-                    f"{type(found).__name__}.{field} takes {kind}, such as {json.dumps(own)}; got {text!r}."
-                )
+        elif not (own is None or fits(value, own) or (value is None and "None" in str(known[field]))):
+            kind = {int: "a whole number", float: "a number", bool: "true or false"}.get(type(own), "another kind")
+            raise RecipeError(f"{type(found).__name__}.{field} takes {kind}, such as {json.dumps(own)}; got {text!r}.")
         values[field] = value
     return replace(found, **values)

@@ -121,11 +121,12 @@ class Splitter(ABC):
 
 
 def _counts(trials: Trials) -> str:
-    return (
-        "There are "
-        + ", ".join(f"{trials.events[c].nunique()} {PLURAL[c]}" for c in ("subject", "session", "run", "stimulus"))
-        + "."
-    )
+    said = []
+    for c in ("subject", "session", "run", "stimulus"):
+        there = pd.unique(trials.events[c])
+        names = f" ({', '.join(map(repr, map(str, there)))})" if c == "session" and len(there) < 9 else ""
+        said.append(f"{len(there)} {PLURAL[c]}{names}")
+    return f"There are {', '.join(said)}."
 
 
 def _by_subject(trials: Trials, joint: bool) -> Iterator[tuple[str, Mask]]:

@@ -20,7 +20,7 @@ import torch
 
 from sightwave import __version__, files
 from sightwave.describe import describe, key
-from sightwave.errors import RecipeError, one_of
+from sightwave.errors import DataError, RecipeError, one_of
 from sightwave.fold import Fold
 from sightwave.judge.audit import Audit, audit
 from sightwave.judge.efficiency import efficiency
@@ -91,11 +91,14 @@ def run(
     out, root = Path(out), Path(data) if data and not smoke else None
     recipe = small(recipe) if smoke else recipe
     device = _device(device)
+    for target in recipe.targets:
+        target.check()
 
     # recordings -> trials -> split -> audit
     tell("loading", 0, 1)
     recipe, trials, stimuli, splits, verdict = audited(recipe, data=root, subjects=subjects)
     verdict.raise_if_failed()
+    _check_pictures(recipe, stimuli, root)
     subjects, fingerprint = tuple(subjects or recipe.dataset.subjects(root)), trials.fingerprint()
     who = {"recipe": key(recipe), "data": fingerprint, "subjects": list(subjects), "device": device}
     folder = out / f"{name}-{key([who, list(seeds)])[:8]}"
@@ -222,6 +225,14 @@ def audited(
         allow=recipe.leaks,
     )
     return recipe, trials, stimuli, splits, verdict
+
+
+def _check_pictures(recipe: Recipe, stimuli: Stimuli, root: Path | None) -> None:
+    """Refuse targets made of pictures where there are none, before anything is trained."""
+    spaces = [t.space for t in recipe.targets if t.from_pictures]
+    if spaces and stimuli.read is None:
+        get = f" By hand: {recipe.dataset.by_hand}." if recipe.dataset.by_hand else ""
+        raise DataError(f"{root or 'The data set'} holds no pictures, of which {spaces[0]} is made.{get}")
 
 
 def _device(wanted: str) -> str:

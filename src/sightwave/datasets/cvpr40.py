@@ -182,7 +182,9 @@ class Cvpr40(Dataset):
         """Tell the published part of each item, "" for none."""
         path = root / f"block_splits_by_image_{self.splits}.pth"
         if not path.exists():
-            raise MissingFile(f"No {path.name} in {root}: the published split belongs beside the EEG. Get it from {GET}.")
+            raise MissingFile(
+                f"No {path.name} in {root}: the published split belongs beside the EEG. Get it from {GET}."
+            )
         content = load_pickle(path)
         splits = content.get("splits") if isinstance(content, dict) else None
         if not isinstance(splits, list) or not all(isinstance(s, dict) and set(PARTS) <= set(s) for s in splits):

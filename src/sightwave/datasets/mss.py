@@ -163,8 +163,8 @@ class Mss(Dataset):
             said = "; ".join(f"{k}: {v}" for k, v in list(reasons.items())[:3])
             raise MissingFile(
                 f"No run of task {self.task} below {root}: expected files such as sub-02_ses-01_task-{self.task}_run-01"
-                f"_1000Hz.npy with their .json. {f'Left out: {said}. ' if said else ''}`sightwave check {root}` tells what "
-                f"it holds. Get them from {GET}."
+                f"_1000Hz.npy with their .json. {f'Left out: {said}. ' if said else ''}`sightwave check {root}` tells "
+                f"what it holds. Get them from {GET}."
             )
         for name in _gaps(found):
             known = "never published" if name in NEVER_PUBLISHED else "other sessions have this run"

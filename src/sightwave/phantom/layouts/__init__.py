@@ -19,7 +19,7 @@ LAYOUTS: dict[str, Callable[..., None]] = {
 SMALL: dict[str, dict[str, int]] = {
     "things-eeg2": {"n_concepts": 60, "n_test": 20, "test_repetitions": 20},
     "things-eeg2-raw": {"n_concepts": 20, "n_test": 10, "test_repetitions": 20},
-    "mss": {"sessions": 2, "runs": 2, "per_class": 50},
+    "mss": {"sessions": 5, "runs": 1, "per_class": 50},
     "cvpr40": {"n_classes": 10, "per_class": 20},
 }
 """Options of each writer for a phantom of 50 to 180 MB per subject, made in seconds."""
