@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from sightwave.progress import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def captions(
@@ -71,7 +74,7 @@ def _shown(table: pd.DataFrame, title: str) -> Table:
         shown.add_column(name, justify="left" if left else "right", no_wrap=left or name == "95 % interval")
     for row in table.to_dict("records"):
         numbers = [
-            f"{row[c]:.4f}" if pd.notna(row[c]) else "" for c in ("value", "chance", "shuffled", "most_frequent")
+            f"{row[c]:.4f}" if math.isfinite(row[c]) else "" for c in ("value", "chance", "shuffled", "most_frequent")
         ]
         interval = f"{row['low']:.4f} .. {row['high']:.4f}"
         shown.add_row(*(str(row[c]) for c in named), numbers[0], interval, *numbers[1:])

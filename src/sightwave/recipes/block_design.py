@@ -7,7 +7,7 @@ test. The brain holds nothing of the pictures (signal 0), yet the category "deco
 recipe names the leak, so that the fake score can be seen, marked as such.
 
 Published: accuracies of 80-98 % on block-designed EEG (Li et al., IEEE TPAMI 43(1):316-333, 2020, explain them).
-Ours (phantom, subject 01): 84.6 % of 20 under the random split; 6.8 % [3.7, 10.3], p = .12, on sessions left out whole.
+Ours (phantom, subject 01): 82.7 % of 20 under the random split; 6.1 % [3.3, 9.4], p = .23, on sessions left out whole.
 """
 
 from functools import partial

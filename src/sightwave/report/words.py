@@ -198,14 +198,16 @@ def efficiencies(result: Result) -> str:
 
 
 def noise_free(result: Result) -> str:
-    """Say what the best noise-free map to each target scores, beside the ideal observer; nothing where unknown."""
+    """Say what the best noise-free map to a target scores, beside the ideal observer; nothing if it says nothing."""
     table, said = scores_of(result), []
     for task, metric in headlines(table).items():
         rows = table[(table.task == task) & (table.metric == metric) & (table.subject == "all")]
         rows = rows[rows.repetitions == max(rows.repetitions, key=level, default="")]
-        for free, best in rows[["noise_free", "ceiling"]].to_numpy(float):
+        for free, best, chance in rows[["noise_free", "ceiling", "chance"]].to_numpy(float):
+            if not free > chance:  # unknown, or a brain without any signal
+                continue
             ideal = f" (ideal observer {number(best, metric)})" if math.isfinite(best) else ""
-            said += [f"{question(task).word} {number(free, metric)}{ideal}"] if math.isfinite(free) else []
+            said.append(f"{question(task).word} {number(free, metric)}{ideal}")
     return f"Best noise-free map to the target: {_list(said)}." if said else ""
 
 
