@@ -200,7 +200,7 @@ def test_embeddings_of_another_clip_are_refused(pipe):
 
 
 def test_an_empty_folder_says_how_to_train(tmp_path: Path):
-    with pytest.raises(ModelMissing, match="Train one with"):
+    with pytest.raises(ModelMissing, match="sightwave phantom train-diffusion --out"):
         tiny_diffusion.reconstruct(np.zeros((1, 64)), folder=tmp_path)
 
 

@@ -1,6 +1,6 @@
 """Phantom concepts and scenes: what a picture shows, and every truthful way of saying it.
 
-Flow: concept, exemplar, seed -> `imagine` -> `Scene` -> `pictures.paint`, `Scene.captions`, `sources.features`.
+Flow: concept, exemplar, seed -> `imagine` -> `Scene` -> `pictures.paint`, `Scene.captions`, `features.features`.
 Everything is a pure function of (concept, exemplar, seed).
 """
 

@@ -30,7 +30,7 @@ SAVE_EVERY, REPORT_EVERY = 200, 100
 
 
 def train(
-    folder: Path, *, clip: Path = tiny_clip.WEIGHTS, autoencoder_steps: int = 5000, steps: int = 3000,
+    folder: Path, *, clip: Path = tiny_clip.WEIGHTS, autoencoder_steps: int = 5000, steps: int = 6000,
     n_scenes: int = 20000, report: Callable[[str], None] = print,
 ) -> None:  # fmt: skip
     """Train the autoencoder, unless a finished one is in ``folder``, then the UNet; a run that stopped goes on."""
@@ -87,7 +87,7 @@ def train_autoencoder(
 
 
 def train_unet(
-    folder: Path, *, clip: Path = tiny_clip.WEIGHTS, steps: int = 3000, n_scenes: int = 20000, batch_size: int = 64,
+    folder: Path, *, clip: Path = tiny_clip.WEIGHTS, steps: int = 6000, n_scenes: int = 20000, batch_size: int = 64,
     lr: float = 2e-3, seed: int = 0, widths: tuple[int, int] = (96, 96), workers: int = 1,
     report: Callable[[str], None] = print,
 ) -> dict[str, Any]:  # fmt: skip

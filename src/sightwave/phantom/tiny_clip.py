@@ -155,7 +155,7 @@ def facts(scenes: Sequence[P.Scene]) -> np.ndarray:
 
 
 def train(
-    folder: Path, *, steps: int = 3000, n_scenes: int = 40000, batch_size: int = 128, lr: float = 1.2e-3, seed: int = 0,
+    folder: Path, *, steps: int = 5000, n_scenes: int = 40000, batch_size: int = 128, lr: float = 1.2e-3, seed: int = 0,
     workers: int = 2, report: Callable[[str], None] = print,
 ) -> dict[str, Any]:  # fmt: skip
     """Train from scratch and save to ``folder``; the training log is saved beside the weights.

@@ -205,7 +205,7 @@ def load(folder: Path = WEIGHTS) -> Any:
         If the folder holds no pipeline.
     """
     if not (folder / "model_index.json").exists():
-        raise ModelMissing(f"No tiny diffusion in {folder}. Train one with sightwave.phantom.diffusion_training.train.")
+        raise ModelMissing(f"No tiny diffusion in {folder}. Make it: sightwave phantom train-diffusion --out {folder}")
     pipe = _classes()["EmbeddingToImagePipeline"].from_pretrained(
         folder, local_files_only=True, low_cpu_mem_usage=False
     )
