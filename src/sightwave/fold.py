@@ -169,7 +169,9 @@ class Fold:
         torch.manual_seed(seed)
         train = self._train
         seen = frozenset(train.events["stimulus"])
-        towers = {t.space: t.tower(self.stimuli, seen).to(self.device) for t in self.recipe.targets}
+        # the encoder starts from the same weights, whatever a tower draws
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            towers = {t.space: t.tower(self.stimuli, seen).to(self.device) for t in self.recipe.targets}
         first = torch.tensor([0], device=self.device)
         dims = {s: int(towers[s](first).shape[1]) for s in self.recipe.spaces}
         encoder = self.recipe.encoder(n_channels=train.eeg.shape[1], n_times=train.eeg.shape[2])

@@ -94,6 +94,8 @@ class Recipe:
         if self.unknown_subjects not in ("refuse", "mean"):
             raise RecipeError(f"Recipe.unknown_subjects must be 'refuse' or 'mean', got {self.unknown_subjects!r}.")
         known = {t.space for t in self.targets}
+        if len(known) < len(self.targets):
+            raise RecipeError(f"Two targets make one space; targets make {', '.join(t.space for t in self.targets)}.")
         for space in self.spaces:
             if space not in known:
                 raise RecipeError(

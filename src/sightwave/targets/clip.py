@@ -1,6 +1,7 @@
 """CLIP's image and text embeddings as targets, from any transformers folder or hub name; cached by content.
 
-The weights are looked for in a local folder, then in the hub's cache, and only then downloaded. Nothing is fitted.
+The weights are looked for in a local folder, then in the hub's cache, and only then downloaded. Nothing is fitted,
+unless the text tower is tuned together with the EEG (`clip_tower`).
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sightwave import files
 from sightwave.cache import cached
 from sightwave.embeddings import Embeddings
-from sightwave.errors import DataError, ModelMissing, RecipeError
+from sightwave.errors import DataError, ModelMissing, RecipeError, one_of
 from sightwave.stimuli import Stimuli
 from sightwave.targets.base import Target
+from sightwave.targets.clip_tower import TUNINGS, TextTower
 from sightwave.targets.views import View, check_view, content, name_of, see
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -150,18 +152,37 @@ class ClipText(Target):
         As for `ClipImage`.
     phrasing : int or "mean"
         Which caption of each picture; "mean" is the mean of the unit vectors of all its captions.
+    tune : str
+        One of ``"frozen"``, ``"text-projection"``, ``"last-1"``, ``"last-1+projection"``, ``"last-2"``,
+        ``"last-2+projection"``, ``"adapters"``, ``"lora"``: what of the text tower learns together with
+        the EEG; see `TextTower`. The space keeps its name, for that is where training starts, and the gallery is
+        embedded by the tower as it is when training ends.
+    rank : int
+        Of LoRA's matrices, or the width of an adapter.
     device : str
         "cpu", "cuda", or "auto" for CUDA where there is any.
     batch_size : int
         Captions at a time.
+
+    Notes
+    -----
+    Tuning was tried with the tiny CLIP and with untrained models of transformers' classes, not with OpenAI's weights.
     """
 
     model: str | Path = "phantom"
     phrasing: int | str = 0
+    tune: str = "frozen"
+    rank: int = 8
     device: str = "cpu"
     batch_size: int = 256
 
     def __post_init__(self) -> None:
+        if self.tune not in TUNINGS:
+            raise one_of("tuning of ClipText", self.tune, TUNINGS)
+        if self.tune != "frozen" and self.phrasing == "mean":
+            raise RecipeError("ClipText(phrasing='mean') cannot be tuned: give the number of one caption.")
+        if self.rank < 1:
+            raise RecipeError(f"ClipText.rank must be at least 1, got {self.rank}.")
         if self.phrasing != "mean" and (not isinstance(self.phrasing, int) or self.phrasing < 0):
             raise RecipeError(f"ClipText.phrasing must be 0, 1, ... or 'mean', got {self.phrasing!r}.")
 
@@ -189,6 +210,21 @@ class ClipText(Target):
         what = {"ids": stimuli.ids, "stimuli": stimuli.key, "texts": texts, "mean": self.phrasing == "mean"}
         return _embeddings(self.space, stimuli, folder, what, lambda: self._vectors(folder, texts))
 
+    def tower(self, stimuli: Stimuli, train: Collection[str]) -> nn.Module:
+        """Map rows of ``stimuli.ids``, (B,), to embeddings, (B, D): a lookup table, or the tower that learns."""
+        if self.tune == "frozen":
+            return super().tower(stimuli, train)
+        texts, row = np.unique([self._texts(stimuli, i)[0] for i in stimuli.ids], return_inverse=True)
+        model, tokenizer = self._loaded(_folder(self.model, "text"))
+        ids = _tokens(model, tokenizer, texts)["input_ids"].to(model.device)
+        return TextTower(model, ids, torch.from_numpy(row), tune=self.tune, rank=self.rank, batch_size=self.batch_size)
+
+    def _loaded(self, folder: Path) -> tuple[Any, Any]:
+        import transformers
+
+        model, tokenizer = _load(folder, transformers.CLIPTextModelWithProjection, transformers.AutoTokenizer)
+        return model.to(_device(self.device)), tokenizer
+
     def _texts(self, stimuli: Stimuli, stimulus: str) -> tuple[str, ...]:
         texts = stimuli.captions(stimulus)
         wanted = texts if isinstance(self.phrasing, str) else texts[self.phrasing : self.phrasing + 1]
@@ -199,19 +235,13 @@ class ClipText(Target):
         return wanted
 
     def _vectors(self, folder: Path, texts: list[tuple[str, ...]]) -> np.ndarray:
-        import transformers
-
-        device = _device(self.device)
-        model, tokenizer = _load(folder, transformers.CLIPTextModelWithProjection, transformers.AutoTokenizer)
-        model.to(device)
+        model, tokenizer = self._loaded(folder)
         unique, row = np.unique([t for group in texts for t in group], return_inverse=True)
-        longest = model.config.max_position_embeddings
         parts = []
         for start in range(0, len(unique), self.batch_size):
-            batch = tokenizer(unique[start : start + self.batch_size].tolist(), padding=True, truncation=True,
-                              max_length=longest, return_tensors="pt")  # fmt: skip
+            batch = _tokens(model, tokenizer, unique[start : start + self.batch_size]).to(model.device)
             with torch.no_grad():
-                out = model(batch["input_ids"].to(device), attention_mask=batch["attention_mask"].to(device))
+                out = model(batch["input_ids"], attention_mask=batch["attention_mask"])
             parts.append(out.text_embeds.float().cpu().numpy())
         each = np.concatenate(parts)[row]
         if self.phrasing != "mean":
@@ -219,6 +249,12 @@ class ClipText(Target):
         each /= np.maximum(np.linalg.norm(each, axis=1, keepdims=True), 1e-12)
         ends = np.cumsum([len(group) for group in texts])[:-1]
         return np.stack([group.mean(0) for group in np.split(each, ends)])
+
+
+def _tokens(model: Any, tokenizer: Any, texts: np.ndarray) -> Any:
+    """Tokens of captions, padded to the longest of them and cut to what the model can read."""
+    longest = model.config.max_position_embeddings
+    return tokenizer(texts.tolist(), padding=True, truncation=True, max_length=longest, return_tensors="pt")
 
 
 def _embeddings(

@@ -77,6 +77,7 @@ def fit(
         If the loss is not finite: training stops at once.
     """
     learning = nn.ModuleDict({"aligner": aligner, "towers": nn.ModuleList(towers.values())}).to(device)
+    tuned = [p for p in learning["towers"].parameters() if p.requires_grad]
     who = {**(identity or {}), "seed": seed, "threads": torch.get_num_threads(), "torch": torch.__version__}
     saved = ckpt.read(checkpoint, who) if checkpoint and resume else None
     history: dict[str, list[float]] = saved[1]["history"] if saved else {"loss": [], "val": []}
@@ -104,6 +105,7 @@ def fit(
                 stage,
                 data,
                 towers,
+                tuned,
                 seed=(seed, i),
                 val=val,
                 device=device,
@@ -123,6 +125,7 @@ def _descend(
     stage: Stage,
     data: TrialSet,
     towers: Mapping[str, nn.Module],
+    tuned: Sequence[nn.Parameter],
     *,
     seed: tuple[int, int],
     val: TrialSet | None,
@@ -138,17 +141,23 @@ def _descend(
     if stage.keep == "best" and not has_val:
         raise RecipeError("Stage(keep='best') needs a validation part. Give the split a val share, or keep='last'.")
     for name in stage.freeze:
-        if name not in dict(aligner.named_children()):
-            raise RecipeError(f"Stage.freeze: the aligner has no part {name!r}; it has encoder and heads.")
+        if name not in (*dict(aligner.named_children()), "towers"):
+            raise RecipeError(f"Stage.freeze: there is no part {name!r}; there are encoder, heads and towers.")
     for name, child in aligner.named_children():
         child.requires_grad_(name not in stage.freeze)
+    for p in tuned:
+        p.requires_grad_("towers" not in stage.freeze)
     built = [make() for make in stage.losses]
     for loss in built:
         loss.prepare(towers, data.stimulus.unique().to(device))
     losses = nn.ModuleList(built).to(device)
     whole = nn.ModuleDict({**learning, "losses": losses})
-    params = [p for p in whole.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(params, lr=stage.lr, weight_decay=stage.weight_decay, fused=True)
+    groups = [
+        {"params": [p for part in parts for p in part.parameters() if p.requires_grad], "lr": lr}
+        for parts, lr in (((aligner, losses), stage.lr), ((learning["towers"],), stage.lr * stage.towers_lr))
+    ]
+    optimiser = torch.optim.AdamW([g for g in groups if g["params"]], weight_decay=stage.weight_decay, fused=True)
+    rates = [group["lr"] for group in optimiser.param_groups]
     start, best, kept = 0, math.inf, {}
     if saved:
         arrays, state = saved
@@ -165,7 +174,8 @@ def _descend(
                 break
         if stage.schedule == "cosine":
             share = epoch / max(stage.epochs - 1, 1)
-            optimiser.param_groups[0]["lr"] = stage.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+            for group, lr in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
         history["loss"].append(_epoch(whole, stage, data, towers, optimiser, (*seed, epoch), device))
         if has_val:
             assert val is not None
@@ -195,7 +205,7 @@ def _forward(
     with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=stage.precision == "bfloat16"):
         targets = {space: tower(stimulus_B) for space, tower in towers.items()}
         z = whole["aligner"](eeg_BCT, subject_B)
-    z = {k: v.float() for k, v in z.items()}
+    z, targets = ({k: v.float() for k, v in found.items()} for found in (z, targets))
     batch = Batch(eeg_BCT, subject_B, stimulus_B, targets)
     terms = [loss.weight * loss(z, batch) for loss in whole["losses"].children()]
     return torch.stack(terms).sum()
@@ -212,6 +222,9 @@ def _epoch(
 ) -> float:
     """One pass over the trials; returns the mean loss."""
     whole.train()
+    for name in set(stage.freeze) - {"towers"}:
+        # neither dropout nor the running means of batch norm
+        getattr(whole["aligner"], name).eval()
     number = int(np.random.SeedSequence(seed).generate_state(1)[0])
     losses, order = [], torch.randperm(len(data), generator=torch.Generator().manual_seed(number))
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):

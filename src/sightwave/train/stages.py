@@ -27,8 +27,11 @@ class Stage:
         Of AdamW.
     schedule : {"constant", "cosine"}
         Learning rate over the stage; cosine ends at a hundredth.
+    towers_lr : float
+        Learning rate of targets that are tuned, as a share of ``lr``: a CLIP that has learnt all it knows wants less.
     freeze : tuple of str
-        Parts of the aligner that stand still, by attribute name (``"encoder"``, ``"heads"``).
+        Parts that stand still, batch norm and dropout included: ``"encoder"``, ``"heads"``, or ``"towers"``, the
+        targets that would be tuned.
     keep : {"last", "best"}
         Which epoch's weights leave the stage; ``"best"`` is the lowest loss on the validation part, never on test.
     patience : int or None
@@ -43,6 +46,7 @@ class Stage:
     lr: float = 1e-3
     weight_decay: float = 1e-4
     schedule: str = "constant"
+    towers_lr: float = 1.0
     freeze: tuple[str, ...] = ()
     keep: str = "last"
     patience: int | None = None
