@@ -186,9 +186,11 @@ class Fold:
     @torch.no_grad()
     def _targets(self, decoder: Decoder) -> dict[str, Embeddings]:
         """Every stimulus in every space, as this decoder's towers put it."""
-        rows = torch.arange(len(self.stimuli), device=self.device)
+        parts = torch.arange(len(self.stimuli), device=self.device).split(1024)  # a mixture reads many views of each
         return {
-            space: Embeddings(tower.eval()(rows).float().cpu().numpy(), self.stimuli.ids, space)
+            space: Embeddings(
+                torch.cat([tower.eval()(rows).float().cpu() for rows in parts]).numpy(), self.stimuli.ids, space
+            )
             for space, tower in decoder.towers.items()
         }
 

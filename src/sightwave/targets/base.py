@@ -8,10 +8,31 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sightwave.embeddings import Embeddings
 from sightwave.stimuli import Stimuli
+
+
+class Lookup(nn.Module):
+    """A frozen target in training: a table that rows are looked up in.
+
+    It is made of the cache's vectors each time, so that no checkpoint carries it.
+
+    Parameters
+    ----------
+    vectors_ND : Tensor, shape (n_stimuli, D)
+    """
+
+    vectors_ND: Tensor
+
+    def __init__(self, vectors_ND: Tensor):
+        super().__init__()
+        self.register_buffer("vectors_ND", vectors_ND, persistent=False)
+
+    def forward(self, stimulus_B: Tensor) -> Tensor:
+        """Return (B, D) for rows (B,)."""
+        return self.vectors_ND[stimulus_B]
 
 
 @dataclass(frozen=True)
@@ -47,4 +68,4 @@ class Target(ABC):
 
         Here a frozen lookup table. Override it to tune the tower itself (LoRA, adapters).
         """
-        return nn.Embedding.from_pretrained(torch.from_numpy(self.embed(stimuli, train).vectors))
+        return Lookup(torch.from_numpy(self.embed(stimuli, train).vectors))
