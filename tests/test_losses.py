@@ -13,6 +13,7 @@ from sightwave.errors import RecipeError, ShapeError, UnknownName
 from sightwave.losses.base import Batch, Loss
 from sightwave.losses.contrastive import InfoNCE, info_nce
 from sightwave.losses.labels import CrossEntropy
+from sightwave.losses.mmd import MMD, mmd
 
 RAW = math.log(1 / 0.07)
 
@@ -98,6 +99,49 @@ def test_rows_of_one_stimulus_are_not_each_others_negatives():
     assert info_nce(eeg, target, scale=2.0, positives=torch.arange(5)) == info_nce(eeg, target, scale=2.0)
 
 
+def test_trials_of_one_category_can_be_spared_too():
+    eeg, target = pair(5)
+    labels = torch.eye(3)[[0, 1, 2, 0, 1]]
+    spared = InfoNCE(space="clip", positives="label")
+    value = spared({"clip": eeg}, Batch(*[torch.zeros(5)] * 3, {"clip": target, "label": labels}))
+    torch.testing.assert_close(
+        value, info_nce(eeg, target, scale=spared.logit_scale(), positives=torch.tensor([0, 1, 2, 0, 1]))
+    )
+
+
+def several_by_hand(s_BB, groups):
+    """InfoNCE with several positives from its equation, one row at a time."""
+    total = 0.0
+    for i, row in enumerate(s_BB.tolist()):
+        right = [p for p in range(len(row)) if groups[p] == groups[i]]
+        below = math.log(sum(map(math.exp, row)))
+        total -= sum(row[p] - below for p in right) / len(right)
+    return total / len(s_BB)
+
+
+def test_rows_of_one_group_are_each_others_positives_when_pulled():
+    eeg, target = pair(5)
+    groups = [7, 1, 2, 7, 7]
+    s_BB = 2.0 * unit(eeg) @ unit(target).T
+    expected = (several_by_hand(s_BB, groups) + several_by_hand(s_BB.T, groups)) / 2
+    got = info_nce(eeg, target, scale=2.0, positives=torch.tensor(groups), pull=True)
+    assert got.item() == pytest.approx(expected, rel=1e-5)
+    alone = info_nce(eeg, target, scale=2.0, positives=torch.arange(5), pull=True)
+    torch.testing.assert_close(alone, info_nce(eeg, target, scale=2.0))
+
+
+def test_pulled_rows_keep_their_weight_and_removed_ones_give_no_nan():
+    eeg, target = (x.requires_grad_() for x in pair(4))
+    groups = torch.tensor([0, 0, 1, 2])
+    nothing_else = torch.zeros(4, 4)
+    value = info_nce(eeg, target, scale=5.0, positives=groups, pull=True, weight_BB=nothing_else)
+    value.backward()
+    s_BB = 5.0 * (unit(eeg) @ unit(target).T).detach()
+    rows = [-s[:2].log_softmax(0).mean().item() for side in (s_BB, s_BB.T) for s in side[:2]]
+    assert value.item() == pytest.approx(sum(rows) / 8, rel=1e-5)  # rows 2 and 3 have nothing to be told from
+    assert eeg.grad.isfinite().all()
+
+
 def test_a_batch_of_one_stimulus_costs_nothing_and_gives_no_nan():
     eeg = pair(4)[0].requires_grad_()
     value = info_nce(eeg, pair(4)[1], scale=5.0, positives=torch.zeros(4))
@@ -178,7 +222,13 @@ def test_options_that_make_no_sense_are_refused_with_the_ones_that_do():
     with pytest.raises(UnknownName, match="both, none, target"):
         InfoNCE(space="clip", normalise="eeg")
     with pytest.raises(UnknownName, match="stimulus"):
-        InfoNCE(space="clip", positives="label")
+        InfoNCE(space="clip", positives="session")
+    with pytest.raises(RecipeError, match="needs positives"):
+        InfoNCE(space="clip", pull=True)
+    with pytest.raises(ShapeError, match="belong together"):
+        info_nce(*pair(6), scale=1.0, pull=True)
+    with pytest.raises(RecipeError, match="no target makes"):
+        InfoNCE(space="clip", positives="label")({"clip": pair()[0]}, batch(pair()[1]))
     with pytest.raises(RecipeError, match="nothing to learn"):
         InfoNCE(space="clip", scale="fixed", learn=True)
     with pytest.raises(RecipeError, match="positive"):
@@ -203,3 +253,59 @@ def test_smoothing_spreads_the_label():
     value = CrossEntropy(smoothing=0.2)({"label": logits}, batch(F.one_hot(label, 4).float(), "label"))
     expected = 0.8 * F.cross_entropy(logits, label) - 0.2 * logits.log_softmax(1).mean()
     torch.testing.assert_close(value, expected)
+
+
+def test_mmd_is_its_equation():
+    x, y = pair(4, 3)[0], pair(6, 3)[1][:5]
+
+    def k(a, b):
+        square = ((a - b) ** 2).sum().item()
+        return sum(math.exp(-square / (2 * s * s)) for s in (0.5, 2.0)) / 2
+
+    def mean(a, b):
+        return sum(k(p, q) for p in a for q in b) / (len(a) * len(b))
+
+    expected = mean(x, x) + mean(y, y) - 2 * mean(x, y)
+    assert mmd(x, y, sigmas=(0.5, 2.0)).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_mmd_falls_to_its_bias_when_two_samples_have_one_distribution():
+    g = torch.Generator().manual_seed(0)
+    same = [mmd(*torch.randn(2, 200, 4, generator=g), sigmas=(1.0,)).item() for _ in range(20)]
+    k = 3**-2  # E exp(-|x - y|^2 / 2) for x - y ~ N(0, 2), in four dimensions
+    bias = 2 * (1 - k) / 200
+    assert abs(sum(same) / 20 - bias) < 3 * bias / 20
+    x, y = torch.randn(2, 200, 4, generator=g)
+    assert mmd(x, y + 1.0, sigmas=(1.0,)).item() > 10 * bias
+
+
+def test_mmd_draws_two_clouds_together_and_equal_rows_give_a_finite_gradient():
+    x, y = torch.zeros(4, 3).requires_grad_(), torch.ones(4, 3)
+    before = mmd(x, y, sigmas=(1.0, 2.0))
+    before.backward()
+    assert x.grad.isfinite().all()
+    with torch.no_grad():
+        after = mmd(x - x.grad, y, sigmas=(1.0, 2.0))
+    assert after < before
+    with pytest.raises(ShapeError, match="samples"):
+        mmd(torch.zeros(2, 3), torch.zeros(2, 4))
+
+
+def test_mmd_between_subjects_compares_each_with_all_others():
+    z = pair(9, 3)[0]
+    subject = torch.tensor([0, 1, 2] * 3)
+    nothing = torch.zeros(9, dtype=torch.long)
+    here = Batch(nothing, subject, nothing, {"clip": z})
+    loss = MMD(space="clip", between="subjects", sigmas=(1.0,), normalise=False)
+    each = [mmd(z[subject == s], z[subject != s], sigmas=(1.0,)) for s in range(3)]
+    torch.testing.assert_close(loss({"clip": z}, here), torch.stack(each).mean())
+    assert loss({"clip": z}, Batch(nothing, nothing, nothing, {"clip": z})) == 0
+    with pytest.raises(UnknownName, match="Did you mean 'subjects'"):
+        MMD(space="clip", between="subject")
+    with pytest.raises(RecipeError, match="positive widths"):
+        MMD(space="clip", sigmas=(0.0,))
+
+
+def test_the_mmd_of_the_class_is_between_unit_vectors():
+    eeg, target = pair()
+    torch.testing.assert_close(MMD(space="clip")({"clip": 5 * eeg}, batch(target)), mmd(unit(eeg), unit(target)))

@@ -55,6 +55,17 @@ class Loss(nn.Module, ABC):
             Rows of the training stimuli, each once.
         """
 
+    def end_epoch(self, towers: Mapping[str, nn.Module]) -> None:
+        """Act on the towers after an epoch of training; most losses need not.
+
+        What is remembered from one epoch to the next belongs into buffers, so that a checkpoint holds it.
+
+        Parameters
+        ----------
+        towers : mapping of str to Module
+            As for `prepare`.
+        """
+
     @abstractmethod
     def forward(self, z: dict[str, Tensor], batch: Batch) -> Tensor:
         """Return a scalar. ``z[space]`` is the EEG in ``space``, (B, D); ``z["features"]`` is the encoder's."""

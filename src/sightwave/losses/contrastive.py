@@ -16,12 +16,13 @@ from sightwave.errors import RecipeError, ShapeError, one_of
 from sightwave.losses.base import Batch, Loss
 
 LEARNT = {"exp": True, "softplus": True, "raw": True, "fixed": False, "one": False}
+POSITIVES = ("stimulus", "label")
 NORMALISED = {"both": (True, True), "target": (False, True), "none": (False, False)}
 
 
 def info_nce(
     eeg_BD: Tensor, target_BD: Tensor, *, scale: Tensor | float, normalise_eeg: bool = True,
-    normalise_target: bool = True, symmetric: bool = True, positives: Tensor | None = None,
+    normalise_target: bool = True, symmetric: bool = True, positives: Tensor | None = None, pull: bool = False,
     weight_BB: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     r"""Contrast each trial's own target with the targets of the other trials of the batch.
@@ -32,7 +33,10 @@ def info_nce(
               \mathcal{L} = \tfrac{1}{2} \left( \mathcal{L}_{\rightarrow}(s) + \mathcal{L}_{\rightarrow}(s^\top) \right)
 
     where :math:`N_i` is the whole batch, or, with ``positives``, row i and all rows of another group, and
-    :math:`w_{ij} = 1` unless given.
+    :math:`w_{ij} = 1` unless given. With ``pull``, all rows :math:`P_i` of the group of i are right answers:
+
+    .. math:: \mathcal{L}_{\rightarrow} = -\frac{1}{B} \sum_i \frac{1}{|P_i|} \sum_{p \in P_i} \log
+              \frac{e^{s_{ip}}}{\sum_j w_{ij} e^{s_{ij}}}
 
     Parameters
     ----------
@@ -46,8 +50,10 @@ def info_nce(
         False keeps only :math:`\mathcal{L}_{\rightarrow}`, which picks the target for the trial.
     positives : Tensor or None, shape (B,)
         Group of each row, e.g. its stimulus; rows of one group are not each other's negatives.
+    pull : bool
+        Rows of one group are each other's positives, not only no negatives.
     weight_BB : Tensor or None, shape (B, B)
-        How much negative j counts for anchor i, from 0 to 1, in either direction; the diagonal is taken as 1.
+        How much negative j counts for anchor i, from 0 to 1, in either direction; positives are taken as 1.
 
     Returns
     -------
@@ -57,12 +63,13 @@ def info_nce(
     Raises
     ------
     ShapeError
-        If the two embeddings, the groups or the weights disagree in shape.
+        If the two embeddings, the groups or the weights disagree in shape, or there are no groups to pull together.
 
     References
     ----------
     Oord et al. 2018, https://arxiv.org/abs/1807.03748; symmetric as in CLIP, Radford et al. 2021,
-    https://arxiv.org/abs/2103.00020; debiased in the spirit of Chuang et al. 2020, https://arxiv.org/abs/2007.00224,
+    https://arxiv.org/abs/2103.00020; several positives as in Khosla et al. 2020, https://arxiv.org/abs/2004.11362,
+    equation 2; debiased in the spirit of Chuang et al. 2020, https://arxiv.org/abs/2007.00224,
     who estimate what is given here as weights.
 
     >>> eye = torch.eye(4)
@@ -78,6 +85,8 @@ def info_nce(
         )
     if positives is not None and positives.shape != eeg_BD.shape[:1]:
         raise ShapeError(f"positives must be ({len(eeg_BD)},), one group per row, got {tuple(positives.shape)}.")
+    if pull and positives is None:
+        raise ShapeError("info_nce(pull=True) needs to know which rows belong together: give positives.")
     if weight_BB is not None and weight_BB.shape != (len(eeg_BD), len(eeg_BD)):
         raise ShapeError(f"weight_BB must be ({len(eeg_BD)}, {len(eeg_BD)}), got {tuple(weight_BB.shape)}.")
     # bfloat16 logits near 100 are 0.5 apart, so the loss leaves autocast
@@ -87,15 +96,22 @@ def info_nce(
         v_BD = F.normalize(v_BD, dim=1) if normalise_target else v_BD
         s_BB = scale * (e_BD @ v_BD.T)
         own_B = torch.arange(len(s_BB), device=s_BB.device)
+        right_BB = own_B[:, None] == own_B
         if positives is not None:
-            twin_BB = (positives[:, None] == positives) & (own_B[:, None] != own_B)
-            s_BB = s_BB.masked_fill(twin_BB, -math.inf)
+            same_BB = positives[:, None] == positives
+            s_BB = s_BB if pull else s_BB.masked_fill(same_BB & ~right_BB, -math.inf)
+            right_BB = same_BB if pull else right_BB
         back_BB = s_BB.T
         if weight_BB is not None:
-            log_BB = weight_BB.to(s_BB.dtype).log().masked_fill(own_B[:, None] == own_B, 0)
+            log_BB = weight_BB.to(s_BB.dtype).log().masked_fill(right_BB, 0)
             s_BB, back_BB = s_BB + log_BB, back_BB + log_BB
-        forth = F.cross_entropy(s_BB, own_B)
-        return (forth + F.cross_entropy(back_BB, own_B)) / 2 if symmetric else forth
+        sides = (s_BB, back_BB) if symmetric else (s_BB,)
+        if pull:
+            # what is wrong may be at minus infinity, and nothing times that is no number
+            each = [-(side.log_softmax(1).masked_fill(~right_BB, 0).sum(1) / right_BB.sum(1)).mean() for side in sides]
+        else:
+            each = [F.cross_entropy(side, own_B) for side in sides]
+        return torch.stack(each).mean()
 
 
 class InfoNCE(Loss):
@@ -136,8 +152,11 @@ class InfoNCE(Loss):
         What is brought to unit length in training. Retrieval is by cosine whatever stands here.
     symmetric : bool
         Average with the direction target -> EEG.
-    positives : {None, "stimulus"}
-        "stimulus": trials of the same stimulus are not each other's negatives. Needed once trials are not averaged.
+    positives : {None, "stimulus", "label"}
+        Trials of the same stimulus, or of the same category in space "label", are not each other's negatives. Needed
+        once trials are not averaged.
+    pull : bool
+        They are each other's positives, too. ``Stage(together="stimulus")`` brings them into one batch.
     negatives : callable or None
         Debiasing: ``negatives(batch, space)`` gives the weight of each negative, (B, B); see `losses.debias`.
 
@@ -153,21 +172,24 @@ class InfoNCE(Loss):
     def __init__(
         self, *, space: str, weight: float = 1.0, scale: str = "exp", temperature: float = 0.07,
         learn: bool | None = None, max_scale: float = 100.0, normalise: str = "both", symmetric: bool = True,
-        positives: str | None = None, negatives: Callable[[Batch, str], Tensor] | None = None,
+        positives: str | None = None, pull: bool = False, negatives: Callable[[Batch, str], Tensor] | None = None,
     ):  # fmt: skip
         super().__init__()
         if scale not in LEARNT:
             raise one_of("scale of InfoNCE", scale, LEARNT)
         if normalise not in NORMALISED:
             raise one_of("normalisation of InfoNCE", normalise, NORMALISED)
-        if positives not in (None, "stimulus"):
-            raise one_of("kind of positives of InfoNCE", positives, ["stimulus"])
+        if positives not in (None, *POSITIVES):
+            raise one_of("kind of positives of InfoNCE", positives, POSITIVES)
+        if pull and positives is None:
+            raise RecipeError(f"InfoNCE(pull=True) needs positives, one of {', '.join(POSITIVES)}.")
         if learn and not LEARNT[scale]:
             raise RecipeError(f"InfoNCE(scale={scale!r}) has nothing to learn. Say scale='exp', or leave learn out.")
         if temperature <= 0 or max_scale <= 0:
             raise RecipeError(f"InfoNCE needs positive numbers: temperature={temperature}, max_scale={max_scale}.")
         self.heads, self.weight = (space,), weight
-        self.scale, self.symmetric, self.positives, self.negatives = scale, symmetric, positives, negatives
+        self.scale, self.symmetric, self.negatives = scale, symmetric, negatives
+        self.positives, self.pull = positives, pull
         self.normalise_eeg, self.normalise_target = NORMALISED[normalise]
         self.log_max = math.log(max_scale)
         p = torch.tensor(0.0 if scale == "one" else -math.log(temperature))
@@ -190,6 +212,16 @@ class InfoNCE(Loss):
         return info_nce(
             z[space], batch.targets[space], scale=self.logit_scale(), symmetric=self.symmetric,
             normalise_eeg=self.normalise_eeg, normalise_target=self.normalise_target,
-            positives=None if self.positives is None else batch.stimulus,
+            positives=self._groups(batch), pull=self.pull,
             weight_BB=None if self.negatives is None else self.negatives(batch, space),
         )  # fmt: skip
+
+    def _groups(self, batch: Batch) -> Tensor | None:
+        """Group of each row, (B,)."""
+        if self.positives != "label":
+            return None if self.positives is None else batch.stimulus
+        if "label" not in batch.targets:
+            raise RecipeError(
+                "InfoNCE(positives='label') reads space 'label', which no target makes. Add Labels() to targets."
+            )
+        return batch.targets["label"].argmax(1)

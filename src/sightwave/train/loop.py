@@ -177,6 +177,8 @@ def _descend(
             for group, lr in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
         history["loss"].append(_epoch(whole, stage, data, towers, optimiser, (*seed, epoch), device))
+        for loss in built:
+            loss.end_epoch(towers)
         if has_val:
             assert val is not None
             val_losses.append(_evaluate(whole, stage, val, towers, device))
@@ -227,6 +229,11 @@ def _epoch(
         getattr(whole["aligner"], name).eval()
     number = int(np.random.SeedSequence(seed).generate_state(1)[0])
     losses, order = [], torch.randperm(len(data), generator=torch.Generator().manual_seed(number))
+    if stage.together == "stimulus":
+        # each stimulus stands where the order has its first trial
+        where, first = data.stimulus[order].unique(return_inverse=True)[1], torch.full((len(data),), len(data))
+        first = first.scatter_reduce(0, where, torch.arange(len(data)), "amin")
+        order = order[first[where].sort(stable=True).indices]
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(number)
         for rows in order.split(stage.batch_size):

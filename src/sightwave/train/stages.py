@@ -29,6 +29,9 @@ class Stage:
         Learning rate over the stage; cosine ends at a hundredth.
     towers_lr : float
         Learning rate of targets that are tuned, as a share of ``lr``: a CLIP that has learnt all it knows wants less.
+    together : {None, "stimulus"}
+        "stimulus": trials of one stimulus follow each other, so that a batch holds several of each it holds, as
+        ``InfoNCE(positives="stimulus", pull=True)`` wants them. None: any order.
     freeze : tuple of str
         Parts that stand still, batch norm and dropout included: ``"encoder"``, ``"heads"``, or ``"towers"``, the
         targets that would be tuned.
@@ -47,6 +50,7 @@ class Stage:
     weight_decay: float = 1e-4
     schedule: str = "constant"
     towers_lr: float = 1.0
+    together: str | None = None
     freeze: tuple[str, ...] = ()
     keep: str = "last"
     patience: int | None = None
@@ -57,6 +61,8 @@ class Stage:
         for field, known in options.items():
             if getattr(self, field) not in known:
                 raise RecipeError(f"Stage.{field} must be one of {known}, got {getattr(self, field)!r}.")
+        if self.together not in (None, "stimulus"):
+            raise RecipeError(f"Stage.together must be None or 'stimulus', got {self.together!r}.")
         if self.epochs < 1 or self.batch_size < 2:
             raise RecipeError(f"Stage needs epochs >= 1 and batch_size >= 2, got {self.epochs} and {self.batch_size}.")
 
