@@ -147,9 +147,18 @@ def with_clip(recipe: Recipe, model: str | Path) -> Recipe:
     RecipeError
         If no target is a CLIP, or a space is named where it cannot be exchanged.
     """
-    if not any(isinstance(t, ClipImage | ClipText) for t in recipe.targets):
+    found: list[Target] = []
+
+    def change(target: Target) -> Target:
+        if not isinstance(target, ClipImage | ClipText):
+            return target
+        found.append(target)
+        return replace(target, model=model)
+
+    changed = _with_targets(recipe, change)
+    if not found:
         raise RecipeError("This recipe has no CLIP to exchange: none of its targets is a ClipImage or a ClipText.")
-    return _with_targets(recipe, lambda t: replace(t, model=model) if isinstance(t, ClipImage | ClipText) else t)
+    return changed
 
 
 def _phantom_clip(target: Target) -> Target:
@@ -159,8 +168,17 @@ def _phantom_clip(target: Target) -> Target:
 
 
 def _with_targets(recipe: Recipe, change: Callable[[Target], Target]) -> Recipe:
-    """Change targets, and the names of their spaces in losses, solved heads and tasks."""
-    targets = tuple(map(change, recipe.targets))
+    """Change targets, those inside others first, and the names of their spaces in losses, solved heads and tasks."""
+
+    def inside(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(inside, value))
+        if not isinstance(value, Target):
+            return value
+        parts = {f.name: inside(getattr(value, f.name)) for f in fields(value) if f.init}
+        return change(replace(value, **parts))
+
+    targets: tuple[Target, ...] = inside(recipe.targets)
     new = {old.space: t.space for old, t in zip(recipe.targets, targets, strict=True) if old.space != t.space}
 
     def renamed(value: Any) -> Any:
