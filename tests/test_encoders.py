@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from sightwave import house
+from sightwave.encoders.atms import ATMS
 from sightwave.encoders.base import Encoder
 from sightwave.encoders.eegnet import EEGNet
 from sightwave.encoders.nice import TSConv
+from sightwave.encoders.positive_spatial import PositiveSpatial
 from sightwave.encoders.project import EEGProject
 from sightwave.encoders.time_bins import TimeBins
 from sightwave.errors import RecipeError, ShapeError
@@ -216,3 +218,75 @@ def test_time_bins_refuse_more_bins_than_samples_and_windows_outside_the_trial()
         TimeBins(2, 10, n_bins=11)
     with pytest.raises(RecipeError, match="fractions"):
         TimeBins(2, 10, window=(0.5, 1.5))
+
+
+def test_atms_has_the_published_size_but_for_what_nothing_reads():
+    # read in the authors' code: maps of two subjects, a map of clock times, tokens for strangers and masks; the scale
+    unread = 2 * (250 * 250 + 250) + 4 * 250 + 3 * 250
+    assert n_parameters(ATMS(63, 250)) + unread + 1 == 3_202_413
+
+
+def plain_block(encoder, tokens_BNT):
+    """ATM's block as its equations list it, without dropout, from the weights of an `ATMS`."""
+    n_heads, width = encoder.n_heads, encoder.shape[1] // encoder.n_heads
+    first, second, last = encoder.norms
+    q, k, v = encoder.query_key_value(tokens_BNT).chunk(3, 2)
+    heads = []
+    for h in range(n_heads):
+        part = slice(h * width, (h + 1) * width)
+        weights = (q[..., part] @ k[..., part].transpose(1, 2) / width**0.5).softmax(2)
+        heads.append(weights @ v[..., part])
+    h_BNT = first(tokens_BNT + encoder.out(torch.cat(heads, 2)))
+    return last(second(h_BNT + encoder.feed(h_BNT)))
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_atms_is_its_block_before_the_convolutions_and_legacy_drops_the_last_electrode(legacy):
+    torch.manual_seed(0)
+    encoder = ATMS(5, 82, width=8, legacy=legacy).eval()  # 82 is no multiple of 4 heads
+    eeg = trials(5, 82)
+    tokens = torch.cat([encoder.subject_ST[SUBJECT][:, None], encoder.value(eeg)], 1)
+    rate = 10_000 ** (-torch.arange(0, 82, 2) / 82)
+    place = torch.zeros(6, 82)
+    place[:, 0::2] = (torch.arange(6)[:, None] * rate).sin()
+    place[:, 1::2] = (torch.arange(6)[:, None] * rate).cos()
+    out = plain_block(encoder, tokens if legacy else tokens + place)
+    kept = out[:, :5] if legacy else out[:, 1:]
+    torch.testing.assert_close(encoder(eeg, SUBJECT), encoder.conv(kept, SUBJECT), rtol=1e-4, atol=1e-4)
+
+
+def test_atms_gives_a_stranger_the_mean_of_the_subjects_that_were_trained():
+    torch.manual_seed(0)
+    encoder, eeg = ATMS(5, 80, width=8, n_subjects=4), trials(5, 80)
+    encoder(eeg, torch.tensor([0, 2, 0, 2]))
+    encoder.eval()
+    stranger = encoder(eeg, torch.full((4,), -1))
+    with torch.no_grad():
+        encoder.subject_ST[3] = (encoder.subject_ST[0] + encoder.subject_ST[2]) / 2
+    torch.testing.assert_close(encoder(eeg, torch.full((4,), 3)), stranger)
+    with pytest.raises(ShapeError, match="n_subjects"):
+        encoder(eeg, torch.full((4,), 4))
+
+
+def test_positive_spatial_has_the_published_size():
+    encoder = PositiveSpatial(63, 250)
+    assert n_parameters(encoder) + n_parameters(nn.Linear(encoder.width, 1024)) == 5_213_049
+
+
+def test_positive_spatial_is_its_layers_and_its_weights_stay_positive():
+    torch.manual_seed(0)
+    encoder, eeg = PositiveSpatial(6, 40, n_maps=3, hidden=5, dropout=(0.0, 0.0)), trials(6, 40, n=8)
+    plain = nn.Sequential(nn.Conv2d(1, 3, (6, 1), bias=False), nn.BatchNorm2d(3), encoder.read)
+    with torch.no_grad():
+        encoder.map_FC[0, 0] = -0.3  # as a step of training may leave it
+        plain[0].weight.copy_(encoder.map_FC.abs().reshape(3, 1, 6, 1))
+    torch.testing.assert_close(encoder(eeg, SUBJECT), plain(eeg[:, None]).flatten(1))
+    assert encoder.map_FC[0, 0].item() == pytest.approx(0.3)
+    for training in (True, False):
+        encoder.train(training)
+        with torch.no_grad():
+            encoder.map_FC[1, 2] = -0.2
+        assert torch.equal(encoder(eeg, SUBJECT), encoder(eeg, SUBJECT))
+    assert encoder.map_FC[1, 2].item() == pytest.approx(-0.2)  # looking changes nothing
+    free = PositiveSpatial(6, 40, positive=False)
+    assert free.map_FC.min() < 0

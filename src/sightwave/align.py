@@ -52,6 +52,23 @@ class SubjectHeads(nn.Module):
         return z_BE
 
 
+def straight(n_in: int, n_out: int) -> nn.Module:
+    """Make a head that adds nothing where the encoder's features have the dimension of the space already.
+
+    Most retrieval systems end with their encoder's projector: ``Recipe(encoder=partial(TSConv, width=768),
+    head=straight)`` on a space of 768. Where the dimensions differ, with another CLIP say, it is ``nn.Linear``.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        D and E.
+
+    >>> straight(4, 4)
+    Identity()
+    """
+    return nn.Identity() if n_in == n_out else nn.Linear(n_in, n_out)
+
+
 class MLPHead(nn.Sequential):
     """A head with hidden layers: linear maps with GELU and dropout between them.
 
