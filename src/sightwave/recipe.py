@@ -89,6 +89,15 @@ class Recipe:
                 )
         if not (self.stages and self.tasks and self.repetitions):
             raise RecipeError("A recipe needs at least one stage, one task and one number of repetitions.")
+        if mark := self.tasks[0].mark:
+            raise RecipeError(
+                f"The first task is the headline, and {self.tasks[0].name!r} is {mark}. Put a task before it that "
+                "answers each trial by itself, e.g. Retrieve(space)."
+            )
+        names = [t.name for t in self.tasks]
+        if len(set(names)) < len(names):
+            twice = next(n for n in names if names.count(n) > 1)
+            raise RecipeError(f"Two tasks are called {twice!r}: they ask the same. Remove one.")
         if any(n is not None and n < 1 for n in self.repetitions):
             raise RecipeError(f"Recipe.repetitions are counts from 1 on, or None for all; got {self.repetitions}.")
         if self.unknown_subjects not in ("refuse", "mean"):

@@ -150,7 +150,7 @@ def run(
     scores = score(
         predictions,
         {task.name: task.metrics for task in recipe.tasks},
-        ideal=recipe.dataset.ideal,
+        ideal=partial(_ideal, recipe),
         noise_free=[Predictions.pool(parts) for parts in free.values()],
         n_permutations=n_permutations,
         n_bootstrap=n_bootstrap,
@@ -252,10 +252,17 @@ def _levels(asked: Sequence[int | None], tested: pd.DataFrame) -> list[int]:
     return sorted({min(most if n is None else n, most) for n in asked})
 
 
+def _ideal(recipe: Recipe, predictions: Predictions, *, repetitions: float | None = None) -> np.ndarray | None:
+    """Ask the ideal observer, where the data set has one, the very question that the task asks."""
+    scores = recipe.dataset.ideal(predictions, repetitions=repetitions)
+    task = next(t for t in recipe.tasks if t.name == predictions.task)
+    return None if scores is None else task.ideally(scores, predictions)
+
+
 def _efficiency(recipe: Recipe, predictions: Sequence[Predictions]) -> dict[str, float]:
     """Efficiency of each task's headline at the highest number of repetitions, where an ideal observer is known."""
     last = {p.task: p for p in predictions}
-    values = {t.name: efficiency(last[t.name], t.metrics[0], recipe.dataset.ideal) for t in recipe.tasks}
+    values = {t.name: efficiency(last[t.name], t.metrics[0], partial(_ideal, recipe)) for t in recipe.tasks}
     return {task: value for task, value in values.items() if np.isfinite(value)}
 
 

@@ -27,8 +27,9 @@ from sightwave.results import Predictions
 from sightwave.stimuli import Stimuli
 from sightwave.trials import Trials
 
-# Exemplar numbers: training, test and the ideal observer's bank never meet, and the tiny CLIP learnt from 1000 on.
-_TEST_FROM, _BANK_FROM, _PER_BANK = 600, 800, 60
+# Exemplar numbers: training, test, the ideal observer's bank and what nobody saw never meet, and the tiny CLIP learnt
+# from 1000 on.
+_TEST_FROM, _BANK_FROM, _PER_BANK, _MORE_FROM = 600, 800, 60, 900
 _ORDERS = ("intermixed", "blocked")
 _RUN = 200
 _ANSWERS = ("classify", "retrieve")
@@ -63,6 +64,8 @@ class Phantom(Dataset):
         many of these.
     test_categories : tuple of str, int or None
         What is shown in the test part: the same (None), others, or as many nameless concepts more.
+    n_more : int
+        Pictures per test category that nobody is shown, for galleries of concepts; at most 100.
     train_repetitions, test_repetitions : int
         Trials per picture and subject, spread evenly over the sessions.
     signal : float
@@ -109,6 +112,7 @@ class Phantom(Dataset):
 
     n_train: int = 60
     n_test: int = 10
+    n_more: int = 0
     categories: tuple[str, ...] | int = CATEGORIES
     test_categories: tuple[str, ...] | int | None = None
     train_repetitions: int = 4
@@ -128,10 +132,10 @@ class Phantom(Dataset):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        whole = {"n_train": _TEST_FROM, "n_test": _BANK_FROM - _TEST_FROM, "train_repetitions": 1000,
+        whole = {"n_train": _TEST_FROM, "n_test": _BANK_FROM - _TEST_FROM, "n_more": 100, "train_repetitions": 1000,
                  "test_repetitions": 1000, "n_sessions": 99, "n_subjects": 99, "n_times": 100_000}  # fmt: skip
         for name, most in whole.items():
-            low = 8 if name == "n_times" else 1
+            low = {"n_times": 8, "n_more": 0}.get(name, 1)
             if not low <= getattr(self, name) <= most:
                 raise RecipeError(f"Phantom.{name} must lie between {low} and {most}, got {getattr(self, name)}.")
         for name in ("signal", "wander_uv", "eye_uv", "duplicate_runs", "seed"):
@@ -329,10 +333,13 @@ class Phantom(Dataset):
         })  # fmt: skip
 
     def _stimuli(self, world: pd.DataFrame) -> Stimuli:
-        pictures = world.drop_duplicates("stimulus").set_index("stimulus")
+        pictures = world.drop_duplicates("stimulus").set_index("stimulus")[["label"]]
+        more = [f"{c}-{_MORE_FROM + i:04d}" for c in self._concepts()[1] for i in range(self.n_more)]
+        unseen = pd.DataFrame({"label": [i.rpartition("-")[0] for i in more]}, index=more)
+        pictures = pd.concat([pictures, unseen])
         captions = pd.Series([album.scene(i).captions for i in pictures.index], index=pictures.index, dtype=object)
         what = {"phantom pictures": album.code(), "ids": tuple(pictures.index)}
-        table = pictures[["label"]].assign(captions=captions)
+        table = pictures.assign(captions=captions)
         return Stimuli(table, lambda i: album.picture(str(i)).copy(), key(what),
                        lambda i: paint_maps(album.scene(str(i)))[1])  # fmt: skip
 

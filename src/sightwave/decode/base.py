@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
+from sightwave.decode.question import question
 from sightwave.embeddings import Embeddings
 from sightwave.results import Predictions
 from sightwave.stimuli import Stimuli
@@ -74,6 +75,28 @@ class Task(ABC):
     @abstractmethod
     def metrics(self) -> tuple[Metric, ...]:
         """What is computed from the predictions; the first is the headline."""
+
+    @property
+    def mark(self) -> str:
+        """What must be said beside every score, such as ``"transductive"``; empty for what one trial alone can say."""
+        return question(self.name).mark
+
+    def ideally(self, scores: np.ndarray, predictions: Predictions) -> np.ndarray | None:
+        """Turn an ideal observer's scores into its answer to this very question.
+
+        Parameters
+        ----------
+        scores : ndarray, shape (n_trials, n_candidates)
+            Log-likelihoods.
+        predictions : Predictions
+            What they were made for.
+
+        Returns
+        -------
+        ndarray, shape (n_trials, n_candidates), or None
+            None where it is not known how an ideal observer would answer.
+        """
+        return scores
 
     @abstractmethod
     def predict(self, decoded: Decoded) -> Predictions:

@@ -104,6 +104,62 @@ def within(k: int, name: str, path: str) -> Metric:
     return metric
 
 
+assigned_at_1 = within(1, "assigned@1", f"{__name__}.assigned_at_1")
+"""Share of right matches in a one-to-one assignment, whose matches were raised to the top of their rows."""
+
+
+@cache
+def best_of_spaces(k: int) -> Metric:
+    """Make the metric "oracle@k": the share of trials whose right candidate is among the first k of any space.
+
+    Scores are minus the best rank of each candidate over the spaces, so several candidates may share the first place.
+
+    >>> best_of_spaces(1)(np.array([[-1.0, -1.0], [-2.0, -1.0]]), np.array([0, 0]))
+    0.5
+    """
+
+    def many(scores_NK: np.ndarray, truth_MN: np.ndarray, weight_MN: np.ndarray | None, /) -> np.ndarray:
+        return mean(scores_NK[np.arange(len(scores_NK)), truth_MN] >= -k, weight_MN)
+
+    @fast(many, name=f"oracle@{k}")
+    def metric(scores: np.ndarray, truth: np.ndarray) -> float:
+        check(scores, truth)
+        return float((scores[np.arange(len(scores)), truth] >= -k).mean())
+
+    metric.__module__, metric.__qualname__ = __name__, f"best_of_spaces({k})"
+    metric.__doc__ = f"Share of trials whose right candidate is among the first {k} of any space."
+    return metric
+
+
+def pool_recall(rank: np.ndarray, n: np.ndarray, sizes: np.ndarray, k: int = 1) -> np.ndarray:
+    r"""Compute the expected recall@k of each trial in a random smaller gallery, exactly, from its rank.
+
+    A gallery of m holds the right candidate and m - 1 others drawn without replacement, of which a hypergeometric
+    number rank before it: with k = 1, :math:`\binom{n-r}{m-1} / \binom{n-1}{m-1}`.
+
+    Parameters
+    ----------
+    rank : ndarray of int, shape (n_trials,)
+        As `rank_of_own` gives it.
+    n : ndarray of int, shape (n_trials,)
+        Candidates of each trial.
+    sizes : ndarray of int, shape (n_sizes,)
+        From 1 to the smallest ``n``.
+    k : int
+
+    Returns
+    -------
+    ndarray, shape (n_trials, n_sizes)
+
+    >>> pool_recall(np.array([2]), np.array([4]), np.array([2, 3, 4])).round(3).tolist()
+    [[0.667, 0.333, 0.0]]
+    """
+    from scipy.stats import hypergeom
+
+    before, others = (rank - 1)[:, None], (n - 1)[:, None]
+    return np.asarray(hypergeom.cdf(k - 1, others, before, np.asarray(sizes)[None] - 1))
+
+
 def _median(rank: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
     """Median over trials; with weights, the mean of the lower and the upper weighted median."""
     if weight is None:

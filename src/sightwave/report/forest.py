@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sightwave.decode.question import ORACLE
 from sightwave.report import words
 from sightwave.results import Result
 
@@ -72,15 +73,40 @@ class Forest:
 
 
 def forests(result: Result) -> list[Forest]:
-    """Lay out the headline scores of every task: for all first, then by subject; averages before single trials."""
+    """Lay out the headline scores of each plain task: for all first, then by subject; averages before single trials."""
     table, made = words.scores_of(result), []
-    for task, metric in words.headlines(table).items():
+    for task, metric in words.plain(words.headlines(table)).items():
         rows = table[(table.task == task) & (table.metric == metric)]
         order = sorted(
             rows.itertuples(), key=lambda r: (r.subject != "all", str(r.subject), -words.level(str(r.repetitions)))
         )
         efficiency = words.efficiency(result, str(task))
         made.append(replace(lay_out(words.question(task), metric, order), efficiency=efficiency))
+    return made
+
+
+def ways(result: Result) -> list[Forest]:
+    """Lay out, for each space, its galleries and ways of inference under each other, for all subjects together.
+
+    Averages of most repetitions; what one trial alone can say comes first, then what is transductive, then oracles.
+    """
+    table, found = words.scores_of(result), dict[str, list[tuple[words.Question, str, Any]]]()
+    for task, metric in words.headlines(table).items():
+        rows = table[(table.task == task) & (table.metric == metric)]
+        rows = rows[rows.repetitions == max(rows.repetitions, key=words.level)]
+        q = words.question(task)
+        space = q.note.partition(" + ")[0]
+        found.setdefault(f"{q.word} {space}", []).extend(
+            (q, metric, r) for r in rows.itertuples() if r.subject == "all"
+        )
+    made = []
+    for group in found.values():
+        if not any(q.way for q, *_ in group):
+            continue
+        ordered = sorted(group, key=lambda g: (bool(g[0].mark), g[0].mark == ORACLE))
+        names = [q.said or f"the very {q.word}" for q, *_ in ordered]
+        first = next((g for g in ordered if not g[0].way), ordered[0])
+        made.append(lay_out(first[0], first[1], [r for *_, r in ordered], names))
     return made
 
 

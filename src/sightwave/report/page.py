@@ -80,6 +80,7 @@ def _part(r: Result, *, first: bool) -> dict[str, Any]:
         "headline": words.headline(r),
         "facts": _facts(r),
         "forests": forest.forests(r),
+        "ways": forest.ways(r),
         "rows": rows.to_dict("records"),
         "noise_free": words.noise_free(r),
         "figures": _figures(r),
@@ -120,7 +121,8 @@ def _facts(r: Result) -> list[tuple[str, str]]:
 def _figures(r: Result) -> list[dict[str, Any]]:
     by_task: dict[str, dict[str, list[Predictions]]] = {}
     for p in r.predictions:
-        by_task.setdefault(p.task, {}).setdefault(p.repetitions, []).append(p)
+        if not words.question(p.task).way:
+            by_task.setdefault(p.task, {}).setdefault(p.repetitions, []).append(p)
     made: list[dict[str, Any]] = []
     for task, levels in by_task.items():
         q, top = words.question(task), max(levels, key=words.level)

@@ -164,7 +164,7 @@ def _line(name: str, task: str, r: Any) -> list[str]:
     metric = str(r.metric)
     return [
         name,
-        q.word,
+        q.title,
         q.note,
         words.metric_name(metric),
         str(r.repetitions),

@@ -71,9 +71,11 @@ class Card:
 
 
 def best_predictions(result: Result) -> dict[str, Predictions]:
-    """Task -> its predictions at the highest number of repetitions."""
+    """Plain task -> its predictions at the highest number of repetitions."""
     best: dict[str, Predictions] = {}
     for p in result.predictions:
+        if words.question(p.task).way:
+            continue
         if p.task not in best or words.level(p.repetitions) > words.level(best[p.task].repetitions):
             best[p.task] = p
     return best

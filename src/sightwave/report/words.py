@@ -5,59 +5,23 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from sightwave.decode.question import Question as Question
+from sightwave.decode.question import question as question
 from sightwave.results import SCORE_COLUMNS, Result
 
 UNKNOWN = "–"
-SHARES = ("top-", "recall@", "balanced accuracy", "f1 macro")
-"""Metrics that are numbers and not shares."""
+SHARES = ("top-", "recall@", "assigned@", "oracle@", "balanced accuracy", "f1 macro")
+"""Metrics that are printed in per cent."""
 
 VERDICTS = {
     "PASS": "The audit found no leak between training and test.",
     "WARN": "The audit found something that a reader should know.",
     "FAIL": "The split leaks: these scores are not evidence of decoding.",
 }
-
-
-@dataclass(frozen=True)
-class Question:
-    """A task as people say it.
-
-    Parameters
-    ----------
-    word : str
-        ``"category"``, ``"image"``, ``"caption"``, or what is probed.
-    note : str
-        The rest of the task's name: the space that was searched, or ``"linear probe"``.
-    kind : {"classify", "image", "caption"}
-        What its candidates are.
-    """
-
-    word: str
-    note: str
-    kind: str
-
-    def __str__(self) -> str:
-        return f"{self.word} ({self.note})" if self.note else self.word
-
-
-def question(task: str) -> Question:
-    """Say a task's name to people.
-
-    >>> str(question("retrieve clip-text/tiny_clip")), str(question("classify")), str(question("probe colour"))
-    ('caption (clip-text/tiny_clip)', 'category', 'colour (linear probe)')
-    """
-    verb, _, rest = task.partition(" ")
-    if verb == "retrieve":
-        word = "caption" if "text" in rest or "caption" in rest else "image"
-        return Question(word, rest, word)
-    if verb == "probe":
-        return Question("category" if rest in ("", "label") else rest, "linear probe", "classify")
-    return Question("category" if verb == "classify" else task, rest if verb == "classify" else "", "classify")
 
 
 def is_share(metric: str) -> bool:
@@ -71,9 +35,10 @@ def metric_name(metric: str) -> str:
     >>> metric_name("auc"), metric_name("top-1")
     ('AUC', 'top-1')
     """
-    return {"auc": "AUC", "mrr": "mean reciprocal rank", "kappa": "Cohen's kappa", "f1 macro": "macro F1"}.get(
-        metric, metric
-    )
+    return {
+        "auc": "AUC", "mrr": "mean reciprocal rank", "kappa": "Cohen's kappa", "f1 macro": "macro F1",
+        "assigned@1": "right matches",
+    }.get(metric, metric)  # fmt: skip
 
 
 def number(value: float, metric: str, *, unit: bool = True) -> str:
@@ -140,6 +105,11 @@ def headlines(table: pd.DataFrame) -> dict[str, str]:
     return {str(task): str(rows["metric"].iloc[0]) for task, rows in table.groupby("task", sort=False)}
 
 
+def plain(tasks: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the tasks that ask about each trial alone and the very items shown: no other gallery, no other inference."""
+    return {task: value for task, value in tasks.items() if not question(task).way}
+
+
 def is_phantom(result: Result) -> bool:
     """Whether the brain behind these numbers is simulated."""
     return bool(result.data.get("phantom"))
@@ -193,14 +163,14 @@ def efficiency(result: Result, task: str) -> str:
 
 def efficiencies(result: Result) -> str:
     """Say the efficiency of every task in one sentence; nothing where no ideal observer is known."""
-    said = [f"{question(t).word} {efficiency(result, t)}" for t in result.data.get("efficiency") or {}]
+    said = [f"{question(t).word} {efficiency(result, t)}" for t in plain(result.data.get("efficiency") or {})]
     return f"Efficiency against the ideal observer: {_list(said)}." if said else ""
 
 
 def noise_free(result: Result) -> str:
     """Say what the best noise-free map to a target scores, beside the ideal observer; nothing if it says nothing."""
     table, said = scores_of(result), []
-    for task, metric in headlines(table).items():
+    for task, metric in plain(headlines(table)).items():
         rows = table[(table.task == task) & (table.metric == metric) & (table.subject == "all")]
         rows = rows[rows.repetitions == max(rows.repetitions, key=level, default="")]
         for free, best, chance in rows[["noise_free", "ceiling", "chance"]].to_numpy(float):
@@ -227,7 +197,7 @@ def headline(result: Result) -> str:
     if not len(table):
         return "No scores were computed."
     clauses, levels = [], []
-    for task, metric in headlines(table).items():
+    for task, metric in plain(headlines(table)).items():
         rows = table[(table.task == task) & (table.metric == metric)]
         top = max(rows.repetitions, key=level)
         rows = rows[rows.repetitions == top]
