@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from sightwave.align import Aligner
-from sightwave.errors import RecipeError, SightwaveError
 from sightwave.losses.base import Batch
 from sightwave.train import checkpoint as ckpt
 from sightwave.train.solve import solve
@@ -137,14 +136,8 @@ def _descend(
 ) -> None:
     """One stage of gradient descent."""
     aligner = learning["aligner"]
-    has_val = val is not None and len(val) > 1
-    if stage.keep == "best" and not has_val:
-        raise RecipeError("Stage(keep='best') needs a validation part. Give the split a val share, or keep='last'.")
-    for name in stage.freeze:
-        if name not in (*dict(aligner.named_children()), "towers"):
-            raise RecipeError(f"Stage.freeze: there is no part {name!r}; there are encoder, heads and towers.")
-    for name, child in aligner.named_children():
-        child.requires_grad_(name not in stage.freeze)
+    has_val = stage.has_val(val)
+    stage.freeze_parts(aligner)
     for p in tuned:
         p.requires_grad_("towers" not in stage.freeze)
     built = [make() for make in stage.losses]
@@ -172,23 +165,16 @@ def _descend(
             waited = len(val_losses) - 1 - int(np.argmin(val_losses))
             if waited >= stage.patience:
                 break
-        if stage.schedule == "cosine":
-            share = epoch / max(stage.epochs - 1, 1)
-            for group, lr in zip(optimiser.param_groups, rates, strict=True):
-                group["lr"] = lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
-        history["loss"].append(_epoch(whole, stage, data, towers, optimiser, (*seed, epoch), device))
+        for group, lr in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = lr * stage.rate(epoch)
+        history["loss"].append(_epoch(whole, stage, data, towers, optimiser, stage.number(seed, epoch), device))
         for loss in built:
             loss.end_epoch(towers)
         if has_val:
             assert val is not None
             val_losses.append(_evaluate(whole, stage, val, towers, device))
             history["val"].append(val_losses[-1])
-        for kind, name in (("loss", "training"), ("val", "validation")):
-            if history[kind] and not math.isfinite(history[kind][-1]):
-                raise SightwaveError(
-                    f"The {name} loss is {history[kind][-1]} in epoch {epoch + 1}. "
-                    "Lower Stage.lr, or check the EEG's unit and scale."
-                )
+        stage.check_finite(history, epoch)
         if stage.keep == "best" and val_losses[-1] < best:
             best, kept = val_losses[-1], {k: v.detach().clone() for k, v in whole.state_dict().items()}
         if progress:
@@ -219,24 +205,16 @@ def _epoch(
     data: TrialSet,
     towers: Mapping[str, nn.Module],
     optimiser: torch.optim.Optimizer,
-    seed: tuple[int, int, int],
+    number: int,
     device: str,
 ) -> float:
     """One pass over the trials; returns the mean loss."""
     whole.train()
-    for name in set(stage.freeze) - {"towers"}:
-        # neither dropout nor the running means of batch norm
-        getattr(whole["aligner"], name).eval()
-    number = int(np.random.SeedSequence(seed).generate_state(1)[0])
-    losses, order = [], torch.randperm(len(data), generator=torch.Generator().manual_seed(number))
-    if stage.together == "stimulus":
-        # each stimulus stands where the order has its first trial
-        where, first = data.stimulus[order].unique(return_inverse=True)[1], torch.full((len(data),), len(data))
-        first = first.scatter_reduce(0, where, torch.arange(len(data)), "amin")
-        order = order[first[where].sort(stable=True).indices]
+    stage.rest_frozen(whole["aligner"])
+    losses = []
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(number)
-        for rows in order.split(stage.batch_size):
+        for rows in stage.order(data, number).split(stage.batch_size):
             if len(rows) < 2:
                 continue
             total = _forward(whole, stage, data, towers, rows, device)

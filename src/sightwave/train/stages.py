@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from sightwave.errors import RecipeError
+from sightwave.errors import RecipeError, SightwaveError
 from sightwave.losses.base import Loss
 
 
@@ -77,6 +78,60 @@ class Stage:
         if self.keep == "last":
             return f"fixed: the last of {self.epochs} epochs"
         return f"lowest validation loss within {self.epochs} epochs"
+
+    def rate(self, epoch: int) -> float:
+        """Share of the learning rate in an epoch, counted from 0.
+
+        >>> Stage(losses=(), epochs=3, schedule="cosine").rate(2)
+        0.01
+        """
+        if self.schedule == "constant":
+            return 1.0
+        share = epoch / max(self.epochs - 1, 1)
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
+
+    def number(self, seed: tuple[int, int], epoch: int) -> int:
+        """Return the number that an epoch's chance comes from; ``seed`` is the run's, and the stage's place."""
+        return int(np.random.SeedSequence((*seed, epoch)).generate_state(1)[0])
+
+    def order(self, data: TrialSet, number: int) -> Tensor:
+        """Order of the trials in an epoch, (n_trials,), drawn from its number."""
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(number))
+        if self.together == "stimulus":
+            # each stimulus stands where the order has its first trial
+            where, first = data.stimulus[order].unique(return_inverse=True)[1], torch.full((len(data),), len(data))
+            first = first.scatter_reduce(0, where, torch.arange(len(data)), "amin")
+            order = order[first[where].sort(stable=True).indices]
+        return order
+
+    def freeze_parts(self, aligner: nn.Module) -> None:
+        """Let the parts learn that are not frozen; one that is not there is a `RecipeError`."""
+        for name in self.freeze:
+            if name not in (*dict(aligner.named_children()), "towers"):
+                raise RecipeError(f"Stage.freeze: there is no part {name!r}; there are encoder, heads and towers.")
+        for name, child in aligner.named_children():
+            child.requires_grad_(name not in self.freeze)
+
+    def rest_frozen(self, aligner: nn.Module) -> None:
+        """Put frozen parts out of training mode: neither dropout nor the running means of batch norm."""
+        for name in set(self.freeze) - {"towers"}:
+            getattr(aligner, name).eval()
+
+    def has_val(self, val: TrialSet | None) -> bool:
+        """Say whether there is a validation part; it is a `RecipeError` where one is needed and there is none."""
+        there = val is not None and len(val) > 1
+        if self.keep == "best" and not there:
+            raise RecipeError("Stage(keep='best') needs a validation part. Give the split a val share, or keep='last'.")
+        return there
+
+    def check_finite(self, history: Mapping[str, Sequence[float]], epoch: int) -> None:
+        """Stop training, with a `SightwaveError`, when the last loss is not finite."""
+        for kind, name in (("loss", "training"), ("val", "validation")):
+            if history[kind] and not math.isfinite(history[kind][-1]):
+                raise SightwaveError(
+                    f"The {name} loss is {history[kind][-1]} in epoch {epoch + 1}. "
+                    "Lower Stage.lr, or check the EEG's unit and scale."
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
