@@ -44,8 +44,9 @@ FLOORS = (
     {"fold"},
     {"story"},
     # doors
-    {"recipes", "house", "captions", "progress"},
-    {"demo", "survey", "fetch", "convert", "cli_phantom", "cli_captions"},
+    {"recipes", "house", "captions", "progress", "cli_options"},
+    {"demo", "compare", "survey", "fetch", "convert", "cli_phantom", "cli_captions"},
+    {"cli_compare"},
     {"cli"},
     {"__main__"},
 )
@@ -62,6 +63,8 @@ NO_TORCH = set().union(*FLOORS[:7]) | {
     "cli",
     "cli_phantom",
     "cli_captions",
+    "cli_compare",
+    "cli_options",
     "house",
 }
 

@@ -11,6 +11,8 @@ from rich.console import Console
 
 from sightwave import __version__, errors
 from sightwave.cli_captions import captions
+from sightwave.cli_compare import compare
+from sightwave.cli_options import Clip, Data, Device, Out, Resume, Seeds, Smoke, Subjects, listed, numbers
 from sightwave.cli_phantom import phantom
 from sightwave.progress import Progress
 
@@ -23,16 +25,14 @@ app = typer.Typer(
 )
 app.add_typer(phantom, name="phantom")
 app.command()(captions)
+app.command()(compare)
 prepare = typer.Typer(help="Preprocess the raw recordings of a public data set.", no_args_is_help=True)
 app.add_typer(prepare, name="prepare")
 
-Out = Annotated[Path, typer.Option(help="Folder for results, checkpoints and the ledger of test openings.")]
-Data = Annotated[Path | None, typer.Option(help="The data set's folder; the phantom needs none.")]
 Like = Annotated[str, typer.Option(help="Take it for this data set (`sightwave list datasets`), and ask no other.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="A setting of the data set's reader, e.g. `task=rsvp`; repeatable.")
 ]
-Subjects = Annotated[str, typer.Option(help="Subjects, e.g. `01,03`; all that are there when left out.")]
 EXIT = {
     errors.DataError: 65,
     errors.ShapeError: 65,
@@ -81,7 +81,7 @@ def demo(
 
     console = Console()
     with Progress(console) as tell:
-        results, confound, page = run_demo(out=out, subjects=tuple(_listed(subjects)), smoke=smoke, progress=tell)
+        results, confound, page = run_demo(out=out, subjects=tuple(listed(subjects)), smoke=smoke, progress=tell)
     for result in (*results, *confound):
         console.print(rich_table(result, metrics=1))
         if said := words.efficiencies(result):
@@ -92,21 +92,18 @@ def demo(
 @app.command()
 def run(
     recipe: Annotated[
-        str, typer.Argument(help="A recipe's name (see `sightwave list`), or the path of a Python file.")
+        str,
+        typer.Argument(help="A recipe's name (see `sightwave list`), a variant (`name:variant`), or a Python file."),
     ],
     data: Data = None,
     out: Out = Path("results"),
-    device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `cuda:1`, ...")] = "auto",
+    device: Device = "auto",
     subjects: Subjects = "",
-    seeds: Annotated[str, typer.Option(help="Seeds, e.g. `0`, `0,1,2` or `0-9`.")] = "0",
-    smoke: Annotated[
-        bool, typer.Option(help="Run on a small phantom for one epoch: does the recipe work at all?")
-    ] = False,
-    resume: Annotated[bool, typer.Option(help="Go on from the checkpoints of a run that was killed.")] = False,
+    seeds: Seeds = "0",
+    smoke: Smoke = False,
+    resume: Resume = False,
     set_: Settings = None,
-    clip: Annotated[
-        str, typer.Option(help="CLIP for all targets of the recipe: a folder, a hub name, or `phantom`.")
-    ] = "",
+    clip: Clip = "",
 ) -> None:
     """Train and judge a recipe; prints the scores and writes a result folder and its HTML page."""
     from sightwave.recipe import with_clip
@@ -122,8 +119,8 @@ def run(
             name=name,
             data=data,
             out=out,
-            subjects=_listed(subjects) or None,
-            seeds=_numbers(seeds),
+            subjects=listed(subjects) or None,
+            seeds=numbers(seeds),
             device=device,
             resume=resume,
             smoke=smoke,
@@ -163,11 +160,13 @@ def show(recipe: Annotated[str, typer.Argument(help="A recipe's name or file.")]
     import json
 
     from sightwave.describe import describe
-    from sightwave.house import find, load_recipe
+    from sightwave.house import find, load_recipe, variants
 
     name, found = load_recipe(recipe)
     if name == recipe:
         print((find("recipes", name).__doc__ or "").strip() + "\n")
+        if known := variants(name):
+            print(f"Variants: {', '.join(f'{name}:{v}' for v in known)}\n")
     print(json.dumps(describe(found), indent=1))
 
 
@@ -216,7 +215,7 @@ def fetch(
     """Download a public data set: resumed where it broke, each file checked. Status 66 where it cannot be reached."""
     from sightwave.fetch import order
 
-    wanted = order(name, data, subjects=_listed(subjects), settings=_pairs(set_))
+    wanted = order(name, data, subjects=listed(subjects), settings=_pairs(set_))
     print(wanted.table() if list_ else wanted.told())
     if list_:
         return
@@ -247,7 +246,7 @@ def convert(
     from sightwave.convert import convert as convert_
 
     with Progress(Console(stderr=True)) as tell:
-        convert_(folder, out, to=to, like=like, settings=_pairs(set_), subjects=_listed(subjects), pictures=pictures,
+        convert_(folder, out, to=to, like=like, settings=_pairs(set_), subjects=listed(subjects), pictures=pictures,
                  progress=tell)  # fmt: skip
     print(f"Next: sightwave check {out}")
 
@@ -263,7 +262,7 @@ def audit(
     from sightwave.story import audited
 
     _, found = _recipe(recipe, set_)
-    verdict = audited(found, data=data, subjects=_listed(subjects) or None)[-1]
+    verdict = audited(found, data=data, subjects=listed(subjects) or None)[-1]
     print(verdict.verdict)
     for finding in verdict.findings:
         print(f"  {finding.level:<4} {finding.kind}: {finding.message}")
@@ -303,7 +302,7 @@ def prepare_things_eeg2(
     """Cut, resample, sort and whiten the raw recordings of THINGS-EEG2, in the published layout."""
     from sightwave.preprocess import prepare_things_eeg2 as prepare_
 
-    chosen, kept = tuple(_listed(subjects)) or None, (train_repetitions, test_repetitions)
+    chosen, kept = tuple(listed(subjects)) or None, (train_repetitions, test_repetitions)
     with Progress(Console()) as tell:
         written = prepare_(raw, out, like=like, mvnn=mvnn, subjects=chosen, repetitions=kept, progress=tell)
     for path in written:
@@ -326,21 +325,6 @@ def _pairs(settings: list[str] | None) -> dict[str, str]:
         if not text.partition("=")[1]:
             raise errors.RecipeError(f"--set takes a name and a value, such as task=rsvp; got {text!r}.")
     return {text.partition("=")[0].strip(): text.partition("=")[2].strip() for text in settings or ()}
-
-
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _numbers(text: str) -> list[int]:
-    """Read ``0-2,7`` as [0, 1, 2, 7]."""
-    numbers: list[int] = []
-    for part in _listed(text):
-        first, dash, last = part.partition("-")
-        if not (first.isdigit() and (last.isdigit() or not dash)):
-            raise errors.RecipeError(f"--seeds takes numbers and ranges, such as 0,3 or 0-9; got {part!r}.")
-        numbers += range(int(first), int(last or first) + 1)
-    return numbers
 
 
 if __name__ == "__main__":

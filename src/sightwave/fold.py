@@ -25,7 +25,7 @@ from sightwave.recipe import Recipe
 from sightwave.results import Predictions
 from sightwave.splits import Split
 from sightwave.stimuli import Stimuli
-from sightwave.train import TrialSet, decode, fit
+from sightwave.train import Cost, Meter, TrialSet, decode, fit, n_learning
 from sightwave.trials import Trials
 
 Progress = Callable[[int, int], None]
@@ -44,12 +44,15 @@ class Decoder:
         Space -> what makes its targets.
     history : dict of str to list of float
         One value per epoch.
+    cost : Cost
+        Of the training.
     """
 
     seed: int
     aligner: Aligner
     towers: dict[str, nn.Module]
     history: dict[str, list[float]]
+    cost: Cost
 
 
 class Fold:
@@ -101,7 +104,9 @@ class Fold:
         progress: Progress | None = None,
     ) -> Decoder:
         """Train one decoder; see `train.fit` for the options."""
+        meter = Meter(self.device, progress)
         aligner, towers = self._build(seed)
+        parameters = n_learning(aligner, towers, self.recipe.stages)
         history = fit(
             aligner,
             self.recipe.stages,
@@ -113,9 +118,9 @@ class Fold:
             checkpoint=checkpoint,
             resume=resume,
             identity={**(identity or {}), "fold": self.name},
-            progress=progress,
+            progress=meter.tick,
         )
-        return Decoder(seed, aligner, towers, history)
+        return Decoder(seed, aligner, towers, history, meter.read(parameters))
 
     def prepare(self, raw: Trials) -> Trials:
         """Apply the fitted steps to opened test trials, but for those that are for training only."""

@@ -9,7 +9,7 @@ import importlib
 import inspect
 import json
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +18,7 @@ from typing import Any
 from sightwave.datasets.base import Dataset
 from sightwave.errors import DataError, MissingFile, RecipeError, one_of
 from sightwave.files import must_exist
-from sightwave.recipe import Recipe, from_file
+from sightwave.recipe import Recipe, module_from
 
 ROOMS = ("recipes", "datasets", "targets", "encoders", "losses", "metrics", "decode", "judge", "report", "phantom")
 
@@ -54,12 +54,18 @@ def members(room: str, base: type) -> list[Any]:
 
 
 def load_recipe(name: str) -> tuple[str, Recipe]:
-    """Find a recipe by name, or by the path of a Python file that defines ``recipe``.
+    """Find a recipe, or a variant of one.
+
+    Parameters
+    ----------
+    name : str
+        ``"category_heads"``, the path of a Python file that defines ``recipe``, or either with a variant behind it:
+        ``"category_heads:mlp"``.
 
     Returns
     -------
     name : str
-        The recipe's or the file's own name.
+        The recipe's or the file's own name, as results are called: ``"category_heads-mlp"``.
     recipe : Recipe
 
     Raises
@@ -67,9 +73,54 @@ def load_recipe(name: str) -> tuple[str, Recipe]:
     UnknownName, MissingFile, RecipeError
         If there is none.
     """
-    if name.endswith(".py") or "/" in name:
-        return Path(name).stem, from_file(Path(name))
-    return name, find("recipes", name).recipe
+    base, variant = _parted(name)
+    module, own = _module(base), Path(base).stem if _is_file(base) else base
+    if not variant:
+        return own, module.recipe
+    known = variants(base)
+    if variant not in known:
+        raise one_of(f"variant of {own}", variant, known)
+    return f"{own}-{variant}", known[variant]()
+
+
+def variants(name: str, group: str = "") -> dict[str, Callable[[], Recipe]]:
+    """List the variants of a recipe, by name: its module's ``variants``, each a function without arguments.
+
+    Parameters
+    ----------
+    name : str
+        A recipe's name or file.
+    group : str
+        Only those that the module's ``groups``, a dict of str to names, lists under this name.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such recipe or group.
+    """
+    module = _module(name)
+    found: dict[str, Callable[[], Recipe]] = getattr(module, "variants", {})
+    if not group:
+        return found
+    groups: dict[str, tuple[str, ...]] = getattr(module, "groups", {})
+    if group not in groups:
+        raise one_of(f"group of variants of {name}", group, groups)
+    return {v: found[v] for v in groups[group]}
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".py") or "/" in name
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """Part the variant from a recipe's name or file."""
+    base, colon, variant = name.rpartition(":")
+    # a colon inside a path is not ours
+    return (base, variant) if colon and "/" not in variant and not variant.endswith(".py") else (name, "")
+
+
+def _module(name: str) -> ModuleType:
+    return module_from(Path(name)) if _is_file(name) else find("recipes", name)
 
 
 def name_of(dataset: Dataset) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -210,7 +211,13 @@ def _with_targets(recipe: Recipe, change: Callable[[Target], Target]) -> Recipe:
 
 
 def from_file(path: Path) -> Recipe:
-    """Load ``recipe`` from a Python file of the user's.
+    """Load ``recipe`` from a Python file of the user's; errors as for `module_from`."""
+    found: Recipe = module_from(path).recipe
+    return found
+
+
+def module_from(path: Path) -> ModuleType:
+    """Run a Python file of the user's that defines ``recipe``, and perhaps ``variants``.
 
     Raises
     ------
@@ -228,4 +235,4 @@ def from_file(path: Path) -> Recipe:
     recipe = getattr(module, "recipe", None)
     if not isinstance(recipe, Recipe):
         raise RecipeError(f"{path} must define `recipe = Recipe(...)`; found {type(recipe).__name__}.")
-    return recipe
+    return module

@@ -30,6 +30,8 @@ SCORE_COLUMNS = (
     "n_candidates",
 )
 
+FACTS = ("name", "recipe", "data", "audit", "opened", "selection", "parameters")
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
@@ -119,8 +121,10 @@ class Result:
         How the epoch was chosen, in words.
     extras : dict of str to ndarray
         Small arrays that the report draws: training curves, un-picked trials.
+    parameters : dict of str to int
+        How many learnt: ``"encoder"``, ``"heads"``, ``"towers"``, of one decoder.
     provenance : dict
-        Versions, seconds, command: what may differ between two runs with identical findings.
+        Versions, seconds, memory, command: what may differ between two runs with identical findings.
     """
 
     name: str
@@ -134,6 +138,7 @@ class Result:
     opened: int
     selection: str
     extras: dict[str, np.ndarray] = field(default_factory=dict)
+    parameters: dict[str, int] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def score(self, metric: str, *, subject: str = "all", task: str = "", repetitions: str | None = None) -> float:
@@ -167,7 +172,7 @@ class Result:
     def save(self, folder: Path) -> Path:
         """Write the result as one folder, whole or not at all."""
         with files.replacing_folder(folder) as part:
-            facts = {k: getattr(self, k) for k in ("name", "recipe", "data", "audit", "opened", "selection")}
+            facts = {k: getattr(self, k) for k in FACTS}
             facts |= {"subjects": list(self.subjects), "seeds": list(self.seeds)}
             tensors: dict[str, np.ndarray] = {f"extra.{k}": v for k, v in self.extras.items()}
             tasks = []

@@ -20,7 +20,7 @@ import torch
 
 from sightwave import __version__, files
 from sightwave.describe import describe, key
-from sightwave.errors import DataError, RecipeError, one_of
+from sightwave.errors import DataError, MissingFile, RecipeError, one_of
 from sightwave.fold import Fold
 from sightwave.judge.audit import Audit, audit
 from sightwave.judge.efficiency import efficiency
@@ -31,6 +31,7 @@ from sightwave.report.material import material
 from sightwave.results import Predictions, Result
 from sightwave.splits import Split
 from sightwave.stimuli import Stimuli
+from sightwave.train import Cost
 from sightwave.trials import Trials
 
 Progress = Callable[[str, int, int], None]
@@ -46,6 +47,7 @@ def run(
     seeds: Sequence[int] = (0,),
     device: str = "auto",
     resume: bool = False,
+    reuse: bool = False,
     smoke: bool = False,
     n_permutations: int = 1000,
     n_bootstrap: int = 1000,
@@ -69,6 +71,9 @@ def run(
         ``"auto"`` takes a GPU when there is one; else as torch names it.
     resume : bool
         Go on from the checkpoints of a run that was killed; the result is the same to the bit.
+    reuse : bool
+        Take the result that is under ``out`` already, if there is one of the same recipe, data, subjects, seeds and
+        version; a damaged one is made anew.
     smoke : bool
         Run on a small phantom for one epoch: does the recipe work at all?
     n_permutations, n_bootstrap : int
@@ -102,6 +107,8 @@ def run(
     subjects, fingerprint = tuple(subjects or recipe.dataset.subjects(root)), trials.fingerprint()
     who = {"recipe": key(recipe), "data": fingerprint, "subjects": list(subjects), "device": device}
     folder = out / f"{name}-{key([who, list(seeds)])[:8]}"
+    if reuse and (there := _already(folder)) is not None:
+        return there
     unfinished = out / f".{folder.name}.partial"
     if not resume:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -116,6 +123,7 @@ def run(
     features = recipe.dataset.features(stimuli.ids)
     opened: list[Trials] = []
     history: dict[str, list[float]] = {}
+    costs: list[Cost] = []
     for f, split in enumerate(splits):
         fold = Fold(recipe, split, stimuli, subjects=subjects, device=device)
         decoders = []
@@ -130,6 +138,7 @@ def run(
             )
             tell("training", before + 1, jobs)
             decoders.append(decoder)
+            costs.append(decoder.cost)
         history = history or decoders[0].history
         why = f"score {name}, {split.name}"
         known = None if features is None else fold.noise_free(decoders[0], features)
@@ -180,7 +189,8 @@ def run(
         opened=times_opened(ledger, sealed),
         selection=recipe.selection,
         extras=extras,
-        provenance=_provenance(start, device),
+        parameters=costs[0].parameters,
+        provenance=_provenance(start, device, costs),
     )
     result.save(folder)
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -273,6 +283,15 @@ def _not_tested(subjects: Sequence[str], opened: Sequence[Trials]) -> list[str]:
     return [f"the split has no test part for subject(s) {', '.join(missing)}"] if missing else []
 
 
+def _already(folder: Path) -> Result | None:
+    """Read the result of an earlier run, or None when there is none that can be used."""
+    try:
+        found = Result.load(folder)
+    except (DataError, MissingFile):
+        return None
+    return found if found.provenance.get("sightwave") == __version__ else None
+
+
 def _run_id(path: Path) -> str:
     """Name this run; a resumed run keeps its name, so that it opens the test set once."""
     if not path.exists():
@@ -284,9 +303,14 @@ def _tell_training(tell: Progress, before: int, jobs: int, done: int, total: int
     tell("training", before * total + done, jobs * total)
 
 
-def _provenance(start: float, device: str) -> dict[str, object]:
+def _provenance(start: float, device: str, costs: Sequence[Cost]) -> dict[str, object]:
     """Tell what may differ between two runs with identical findings."""
-    return {
+    peaks = {
+        "peak_memory_mb": [c.peak_bytes for c in costs if c.peak_bytes is not None],
+        "peak_gpu_memory_mb": [c.cuda_bytes for c in costs if c.cuda_bytes is not None],
+    }
+    return {name: round(max(found) / 1e6) for name, found in peaks.items() if found} | {
+        "epoch_seconds": round(float(np.median([c.epoch_s for c in costs])), 3),
         "seconds": round(time.time() - start, 1),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "sightwave": __version__,

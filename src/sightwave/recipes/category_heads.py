@@ -1,6 +1,9 @@
 """Twenty categories from single trials of several people at once: one shared network, a head for each person.
 
     sightwave run category_heads
+    sightwave run category_heads:mlp
+    sightwave compare category_heads --group baselines
+    sightwave compare category_heads --group protocols
 
 The first task of a teaching project at CMU on the MSS data set, here on a phantom in its manner: 122 channels, one
 trial per picture, sessions 1 to 3 train, 4 validates and 5 tests. The phantom has three subjects, samples at 125 Hz
@@ -19,12 +22,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from torch import nn
+
 from sightwave.datasets.mss import Mss
 from sightwave.datasets.phantom import Phantom
 from sightwave.decode.classify import Classify
 from sightwave.encoders.base import Encoder
 from sightwave.encoders.conv import Conv
-from sightwave.encoders.conv_transformer import ConvTransformer, TemporalConv
+from sightwave.encoders.conv_transformer import ConvGRU, ConvTransformer, DeepConv, TemporalConv
 from sightwave.encoders.eegnet import EEGNet
 from sightwave.encoders.linear import Linear
 from sightwave.encoders.lstm import LSTM
@@ -35,7 +40,7 @@ from sightwave.errors import one_of
 from sightwave.losses.labels import CrossEntropy
 from sightwave.preprocess import Resample, Standardise, Whiten
 from sightwave.recipe import Recipe
-from sightwave.splits import BySession, LeaveOneRunOut, LeaveOneSubjectOut, Published, Splitter
+from sightwave.splits import BySession, LeaveOneRunOut, LeaveOneSessionOut, LeaveOneSubjectOut, Published, Splitter
 from sightwave.targets.labels import Labels
 from sightwave.train import Solve, Stage
 
@@ -68,28 +73,48 @@ BASELINES: dict[str, Callable[..., Encoder]] = {
 }
 """Encoders to stand beside ours: the data paper's five, EEGNet, and ridge regression in closed form."""
 
+FRONTS: dict[str, Callable[[int, int], nn.Module]] = {
+    "deep-conv": partial(DeepConv, filters=(16, 32)),
+    "conv-gru": partial(ConvGRU, filters=16, kernel=11, stride=3, n_windows=6),
+}
+"""Front ends instead of one convolution: the temporal half of Deep ConvNet, and a hybrid with a GRU."""
+
 PROTOCOLS: dict[str, Splitter] = {
     "sessions": recipe.split,
     "images": Published(joint=True),
     "within-session": LeaveOneRunOut(),
+    "cross-session": LeaveOneSessionOut(),
     "subjects": LeaveOneSubjectOut(stimuli_too=0.2),
 }
-"""What is held out: sessions, pictures, each run of each subject, or each subject in turn with a fifth of pictures."""
+"""What is held out: sessions, pictures, each run or each session of each subject, or each subject in turn with a fifth
+of pictures."""
 
 
-def baseline(name: str) -> Recipe:
-    """Make the recipe with another encoder, one of `BASELINES`; data, split, heads and training stay the same."""
+def baseline(name: str, of: Recipe = recipe) -> Recipe:
+    """Make a recipe with another encoder, one of `BASELINES`; data, split, heads and training stay as in ``of``."""
     if name not in BASELINES:
         raise one_of("baseline", name, BASELINES)
-    stages = (Solve(spaces=("label",)),) if name == "ridge" else recipe.stages
-    return replace(recipe, encoder=BASELINES[name], stages=stages)
+    stages = (Solve(spaces=("label",)),) if name == "ridge" else of.stages
+    return replace(of, encoder=BASELINES[name], stages=stages)
 
 
-def protocol(name: str) -> Recipe:
-    """Make the recipe with another split, one of `PROTOCOLS`; subjects that are left out get the mean of all heads."""
+def protocol(name: str, of: Recipe = recipe) -> Recipe:
+    """Make a recipe with another split, one of `PROTOCOLS`; subjects that are left out get the mean of all heads."""
     if name not in PROTOCOLS:
         raise one_of("protocol", name, PROTOCOLS)
-    return replace(recipe, split=PROTOCOLS[name], unknown_subjects="mean")
+    return replace(of, split=PROTOCOLS[name], unknown_subjects="mean")
+
+
+def front(name: str, of: Recipe = recipe) -> Recipe:
+    """Make a recipe whose encoder has another front end, one of `FRONTS`."""
+    if name not in FRONTS:
+        raise one_of("front end", name, FRONTS)
+    return replace(of, encoder=partial(of.encoder, front=FRONTS[name]))
+
+
+def shared_head(of: Recipe = recipe) -> Recipe:
+    """Make a recipe with one head for everybody, for subjects that are left out too, instead of one for each."""
+    return replace(of, subject_heads=False)
 
 
 def mss(task: str = "lowSpeed") -> Recipe:
@@ -107,3 +132,17 @@ def mss(task: str = "lowSpeed") -> Recipe:
         steps=(Resample(125.0), *recipe.steps),
         smoke=None,
     )
+
+
+groups: dict[str, tuple[str, ...]] = {
+    "baselines": tuple(BASELINES),
+    # the recipe itself holds out sessions
+    "protocols": (*(name for name in PROTOCOLS if name != "sessions"), "subjects-shared-head"),
+    "fronts": ("deep-conv", "conv-gru"),
+}
+variants: dict[str, Callable[[], Recipe]] = {
+    **{name: partial(baseline, name) for name in BASELINES},
+    **{name: partial(protocol, name) for name in groups["protocols"][:-1]},
+    "subjects-shared-head": lambda: shared_head(protocol("subjects")),
+    **{name: partial(front, name) for name in FRONTS},
+}

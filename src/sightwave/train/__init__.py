@@ -1,6 +1,7 @@
 """Training: stages of gradient descent or of closed-form solving, one loop, resumable at any moment."""
 
+from sightwave.train.cost import Cost, Meter, n_learning
 from sightwave.train.loop import decode, fit
 from sightwave.train.stages import Solve, Stage, TrialSet
 
-__all__ = ["Solve", "Stage", "TrialSet", "decode", "fit"]
+__all__ = ["Cost", "Meter", "Solve", "Stage", "TrialSet", "decode", "fit", "n_learning"]

@@ -1,0 +1,118 @@
+"""Several results side by side: what each cost, and what it scored, one line per run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from sightwave.report import words
+from sightwave.results import Result
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+COST = ("encoder", "heads", "towers", "epoch_seconds", "peak_memory_mb", "peak_gpu_memory_mb")
+
+
+def frame(results: Sequence[Result]) -> pd.DataFrame:
+    """Costs and all scores as numbers, one row per run, task, metric, repetitions and subject: for a csv file.
+
+    Parameters
+    ----------
+    results : sequence of Result
+
+    Returns
+    -------
+    DataFrame
+        ``run``, `COST` (parameters that learnt; seconds per epoch; megabytes), ``verdict`` of the audit, and the
+        columns of `Result.scores`.
+    """
+    parts = []
+    for r in results:
+        table = words.scores_of(r)
+        for place, name in enumerate(COST):
+            table.insert(place, name, cost(r)[name])
+        table.insert(0, "run", r.name)
+        parts.append(table.assign(verdict=words.verdict(r)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def cost(result: Result) -> dict[str, float]:
+    """Tell what a run cost: `COST`, each a number, or NaN where it was not measured."""
+    known: dict[str, Any] = {**result.parameters, **result.provenance}
+    return {name: float(known.get(name, math.nan)) for name in COST}
+
+
+def rich_table(results: Sequence[Result], *, more: Mapping[str, Mapping[str, str]] | None = None) -> Table:
+    """Build the table that ends a comparison: cost, then the headline of each task with interval and chance.
+
+    Parameters
+    ----------
+    results : sequence of Result
+    more : mapping of str to mapping
+        Further columns: heading -> run -> cell, such as a paired difference to the first run with its p-value.
+
+    Returns
+    -------
+    rich.table.Table
+        A run whose audit failed carries the mark LEAK.
+    """
+    from rich import box
+    from rich.table import Table
+
+    gpu = any(math.isfinite(cost(r)["peak_gpu_memory_mb"]) for r in results)
+    tuned = any(cost(r)["towers"] > 0 for r in results)
+    columns = ["EEG\nparameters", *(["target\nparameters"] if tuned else []), "s per\nepoch", "memory\nMB"]
+    columns += [*(["GPU\nMB"] if gpu else [])]
+    found = [_headlines(r) for r in results]
+    asked = list(dict.fromkeys(question for each in found for question in each))
+    for question in asked:
+        columns += [question.replace(" ", "\n", 1), "chance"]
+    phantom = " · phantom (simulated brain)" if any(map(words.is_phantom, results)) else ""
+    table = Table(title=f"side by side{phantom}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
+                  collapse_padding=True, caption=CAPTION, caption_justify="left")  # fmt: skip
+    table.add_column("run", overflow="fold")
+    for column in (*columns, *(more or {})):
+        table.add_column(column, justify="right")
+    for r, scores in zip(results, found, strict=True):
+        c = cost(r)
+        cells = [_whole(c["encoder"] + c["heads"]), *([_whole(c["towers"])] if tuned else [])]
+        cells += [_short(c["epoch_seconds"]), _whole(c["peak_memory_mb"]), *([_whole(c["peak_gpu_memory_mb"])] * gpu)]
+        for question in asked:
+            cells += scores.get(question, ("", ""))
+        cells += [by_run.get(r.name, "") for by_run in (more or {}).values()]
+        table.add_row(r.name + (" LEAK" if words.leaks(r) else ""), *cells)
+    return table
+
+
+CAPTION = (
+    "Parameters that learn, of all subjects; seconds and memory (of the whole process) vary from run to run. "
+    "In brackets: 95 % intervals of each run by itself, not of differences."
+)
+
+
+def _headlines(r: Result) -> dict[str, tuple[str, str]]:
+    """Headline of each task at the most repetitions: what was asked -> score with interval, and chance."""
+    table, found = words.scores_of(r), {}
+    for task, metric in words.headlines(table).items():
+        rows = table[(table.task == task) & (table.metric == metric)]
+        rows = rows[rows.repetitions == max(rows.repetitions, key=words.level)]
+        whole = rows[rows.subject == "all"]
+        row = next((whole if len(whole) else rows).itertuples())
+        said = f"{words.number(row.value, metric)} {words.interval(row.low, row.high, metric)}"
+        if not len(whole) and len(rows) > 1:
+            said = f"{words.number(rows.value.min(), metric)} – {words.number(rows.value.max(), metric)}"
+        question = f"{words.question(task).word} {words.metric_name(metric)}"
+        found[question] = (said, words.number(row.chance, metric))
+    return found
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}" if math.isfinite(value) else words.UNKNOWN
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else words.UNKNOWN

@@ -1,0 +1,130 @@
+"""What a training costs: parameters that learn, seconds per epoch, and the most memory that was in use."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sightwave import files
+from sightwave.align import Aligner
+from sightwave.train.stages import Solve, Stage
+
+Progress = Callable[[int, int], None]
+_SELF = Path("/proc/self")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one training cost.
+
+    Parameters
+    ----------
+    parameters : dict of str to int
+        As `n_learning` counts them; the same on every machine.
+    epoch_s : float
+        Median seconds from the end of one epoch to the end of the next, validation included; the whole fit where there
+        are no epochs.
+    peak_bytes : int or None
+        Most memory that was resident during the fit, of the whole process: the trials in memory, torch itself and what
+        was there before. None where the system does not tell (other than Linux).
+    cuda_bytes : int or None
+        Most memory that tensors took on the GPU; None without one.
+    """
+
+    parameters: dict[str, int]
+    epoch_s: float
+    peak_bytes: int | None
+    cuda_bytes: int | None
+
+
+class Meter:
+    """Measure a training: make one, hand `tick` to it as its progress, and `read` it.
+
+    Parameters
+    ----------
+    device : str
+        As torch names it.
+    progress : callable or None
+        What is told of each epoch besides.
+    """
+
+    def __init__(self, device: str, progress: Progress | None = None):
+        self.device, self.progress = device, progress
+        self.watched = _forget_peak()
+        if self._on_gpu:
+            torch.cuda.reset_peak_memory_stats(device)
+        self.at = [time.perf_counter()]
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.device.startswith("cuda")
+
+    def tick(self, done: int, total: int) -> None:
+        """Note that another epoch has ended: so many of so many."""
+        self.at.append(time.perf_counter())
+        if self.progress:
+            self.progress(done, total)
+
+    def read(self, parameters: Mapping[str, int]) -> Cost:
+        """Return what the training cost, which had so many parameters."""
+        ends = self.at if len(self.at) > 1 else [*self.at, time.perf_counter()]
+        took = [b - a for a, b in pairwise(ends)]
+        gpu = torch.cuda.max_memory_allocated(self.device) if self._on_gpu else None
+        return Cost(dict(parameters), statistics.median(took), _peak() if self.watched else None, gpu)
+
+
+def n_learning(aligner: Aligner, towers: Mapping[str, nn.Module], stages: Sequence[Stage | Solve]) -> dict[str, int]:
+    """Count the parameters that some stage changes.
+
+    Parameters
+    ----------
+    aligner : Aligner
+    towers : mapping of str to Module
+        Before training: what is tuned requires a gradient.
+    stages : sequence of Stage or Solve
+
+    Returns
+    -------
+    dict of str to int
+        ``"encoder"``, ``"heads"`` (of the spaces that are trained, for all subjects) and ``"towers"``. What a loss
+        learns, such as a temperature, is not counted.
+    """
+    descents = [s for s in stages if isinstance(s, Stage)]
+
+    def moves(part: str) -> bool:
+        return any(part not in s.freeze for s in descents)
+
+    trained = {space for s in stages if isinstance(s, Solve) or "heads" not in s.freeze for space in s.spaces}
+    heads = [h for space, h in zip(aligner.spaces, aligner.heads, strict=True) if space in trained]
+    tuned = [p for tower in towers.values() for p in tower.parameters() if p.requires_grad]
+    return {
+        "encoder": _n(aligner.encoder.parameters()) if moves("encoder") else 0,
+        "heads": sum(_n(h.parameters()) for h in heads),
+        "towers": _n(tuned) if moves("towers") else 0,
+    }
+
+
+def _n(parameters: Iterable[nn.Parameter]) -> int:
+    return sum(p.numel() for p in parameters)
+
+
+def _forget_peak() -> bool:
+    """Let Linux forget the peak of this process's resident memory; False where it cannot be told to."""
+    try:
+        files.tell_system(_SELF / "clear_refs", "5")
+    except OSError:
+        return False
+    return True
+
+
+def _peak() -> int | None:
+    found = re.search(r"^VmHWM:\s*(\d+) kB", files.read_text(_SELF / "status"), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
