@@ -160,6 +160,22 @@ def test_a_frozen_part_stands_still():
         fit(model, (Stage(losses=(CrossEntropy,), epochs=1, freeze=("decoder",)),), data, towers)
 
 
+def test_a_frozen_encoder_is_run_once_and_gives_the_same(monkeypatch):
+    data, towers = world()
+    frozen = Stage(losses=STAGE.losses, epochs=3, batch_size=64, freeze=("encoder",), keep="best")
+    found = {}
+    for most in (0, 10**9):
+        monkeypatch.setattr(loop, "MOST_FEATURES", most)
+        model, calls = aligner(width=16), []
+        model.encoder.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        history = fit(model, (frozen,), data, towers, val=some(data, slice(0, 40)))
+        found[most] = weights(model), history, len(calls)
+    assert found[10**9][2] == 2 < found[0][2]
+    assert found[10**9][1]["val"] == pytest.approx(found[0][1]["val"], rel=1e-4)
+    for k, v in found[0][0].items():
+        torch.testing.assert_close(found[10**9][0][k], v, atol=1e-4, rtol=1e-3)
+
+
 def test_a_loss_that_is_not_finite_stops_the_training():
     data, towers = world()
     broken = TrialSet(data.eeg * np.float32(np.inf), data.subject, data.stimulus)

@@ -183,7 +183,10 @@ class Aligner(nn.Module):
 
     def forward(self, eeg_BCT: Tensor, subject_B: Tensor) -> dict[str, Tensor]:
         """Return ``{"features": (B, D), space: (B, E), ...}``."""
-        h_BD = self.encoder(eeg_BCT, subject_B)
+        return self.project(self.encoder(eeg_BCT, subject_B), subject_B)
+
+    def project(self, h_BD: Tensor, subject_B: Tensor) -> dict[str, Tensor]:
+        """Return the same, from the encoder's features."""
         return {"features": h_BD} | {s: head(h_BD, subject_B) for s, head in zip(self.spaces, self.heads, strict=True)}
 
 

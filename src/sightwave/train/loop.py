@@ -24,6 +24,8 @@ from sightwave.train.stages import Solve, Stage, TrialSet
 
 Progress = Callable[[int, int], None]
 SAVE_EVERY_S = 10.0
+MOST_FEATURES = 200_000_000
+"""Numbers that a frozen encoder's features may take in memory, 0.8 GB: then it is run once per stage."""
 
 
 def fit(
@@ -159,6 +161,7 @@ def _descend(
         kept, start = ckpt.part(arrays, "kept"), state["epoch"]
         best = math.inf if state["best"] is None else state["best"]
     since = time.monotonic()
+    known = _features(aligner, data, device, stage), _features(aligner, val, device, stage)
     val_losses = history["val"][len(history["val"]) - start :] if start else []
     for epoch in range(start, stage.epochs):
         if stage.patience is not None and stage.keep == "best" and val_losses:
@@ -167,12 +170,12 @@ def _descend(
                 break
         for group, lr in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = lr * stage.rate(epoch)
-        history["loss"].append(_epoch(whole, stage, data, towers, optimiser, stage.number(seed, epoch), device))
+        history["loss"].append(_epoch(whole, stage, data, towers, optimiser, stage.number(seed, epoch), device, known[0]))
         for loss in built:
             loss.end_epoch(towers)
         if has_val:
             assert val is not None
-            val_losses.append(_evaluate(whole, stage, val, towers, device))
+            val_losses.append(_evaluate(whole, stage, val, towers, device, known[1]))
             history["val"].append(val_losses[-1])
         stage.check_finite(history, epoch)
         if stage.keep == "best" and val_losses[-1] < best:
@@ -186,13 +189,31 @@ def _descend(
         whole.load_state_dict(kept)
 
 
+@torch.no_grad()
+def _features(aligner: Aligner, data: TrialSet | None, device: str, stage: Stage) -> Tensor | None:
+    """Run an encoder that stands still once over all trials, where what it says of them fits into memory."""
+    if data is None or "encoder" not in stage.freeze or len(data) * aligner.encoder.width > MOST_FEATURES:
+        return None
+    aligner.encoder.eval()
+    with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=stage.precision == "bfloat16"):
+        parts = [aligner.encoder(*data.batch(r, device)[:2]) for r in torch.arange(len(data)).split(512)]
+    return torch.cat(parts) if parts else None
+
+
 def _forward(
-    whole: nn.ModuleDict, stage: Stage, data: TrialSet, towers: Mapping[str, nn.Module], rows: Tensor, device: str
+    whole: nn.ModuleDict,
+    stage: Stage,
+    data: TrialSet,
+    towers: Mapping[str, nn.Module],
+    rows: Tensor,
+    device: str,
+    known: Tensor | None,
 ) -> Tensor:
     eeg_BCT, subject_B, stimulus_B = data.batch(rows, device)
     with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=stage.precision == "bfloat16"):
         targets = {space: tower(stimulus_B) for space, tower in towers.items()}
-        z = whole["aligner"](eeg_BCT, subject_B)
+        aligner = whole["aligner"]
+        z = aligner(eeg_BCT, subject_B) if known is None else aligner.project(known[rows.to(device)], subject_B)
     z, targets = ({k: v.float() for k, v in found.items()} for found in (z, targets))
     batch = Batch(eeg_BCT, subject_B, stimulus_B, targets)
     terms = [loss.weight * loss(z, batch) for loss in whole["losses"].children()]
@@ -207,6 +228,7 @@ def _epoch(
     optimiser: torch.optim.Optimizer,
     number: int,
     device: str,
+    known: Tensor | None,
 ) -> float:
     """One pass over the trials; returns the mean loss."""
     whole.train()
@@ -217,7 +239,7 @@ def _epoch(
         for rows in stage.order(data, number).split(stage.batch_size):
             if len(rows) < 2:
                 continue
-            total = _forward(whole, stage, data, towers, rows, device)
+            total = _forward(whole, stage, data, towers, rows, device, known)
             optimiser.zero_grad(set_to_none=True)
             total.backward()
             optimiser.step()
@@ -227,12 +249,17 @@ def _epoch(
 
 @torch.no_grad()
 def _evaluate(
-    whole: nn.ModuleDict, stage: Stage, data: TrialSet, towers: Mapping[str, nn.Module], device: str
+    whole: nn.ModuleDict,
+    stage: Stage,
+    data: TrialSet,
+    towers: Mapping[str, nn.Module],
+    device: str,
+    known: Tensor | None,
 ) -> float:
     """Mean loss on trials that are not trained on, weighted by trials."""
     whole.eval()
     parts = [rows for rows in torch.arange(len(data)).split(stage.batch_size) if len(rows) > 1]
-    losses = torch.stack([_forward(whole, stage, data, towers, rows, device) for rows in parts])
+    losses = torch.stack([_forward(whole, stage, data, towers, rows, device, known) for rows in parts])
     counts = torch.tensor([float(len(rows)) for rows in parts], device=losses.device)
     return float((losses * counts).sum() / counts.sum())
 
