@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from sightwave import __version__, cli
+from sightwave import __version__, cli_options
 
 
 def sightwave(*args, cwd=None):
@@ -106,4 +106,4 @@ def test_an_audit_that_fails_says_so_by_its_exit_status(tmp_path):
 
 @pytest.mark.parametrize(("text", "numbers"), [("0", [0]), ("0,3", [0, 3]), ("0-2,7", [0, 1, 2, 7])])
 def test_seeds_are_numbers_and_ranges(text, numbers):
-    assert cli._numbers(text) == numbers
+    assert cli_options.numbers(text) == numbers

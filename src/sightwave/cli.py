@@ -12,7 +12,7 @@ from rich.console import Console
 from sightwave import __version__, errors
 from sightwave.cli_captions import captions
 from sightwave.cli_compare import compare
-from sightwave.cli_options import Clip, Data, Device, Out, Resume, Seeds, Smoke, Subjects, listed, numbers
+from sightwave.cli_options import Clip, Data, Device, Out, Resume, Seeds, Smoke, Start, Subjects, listed, numbers
 from sightwave.cli_phantom import phantom
 from sightwave.progress import Progress
 
@@ -104,18 +104,21 @@ def run(
     resume: Resume = False,
     set_: Settings = None,
     clip: Clip = "",
+    start: Start = None,
+    save_weights: Annotated[bool, typer.Option(help="Keep the weights beside the result, for --start.")] = False,
 ) -> None:
     """Train and judge a recipe; prints the scores and writes a result folder and its HTML page."""
-    from sightwave.recipe import with_clip
+    from sightwave.recipe import started, with_clip
     from sightwave.report import page, words
     from sightwave.report.tables import rich_table
     from sightwave.story import run as run_recipe
 
     name, found = _recipe(recipe, set_)
+    found = with_clip(found, clip) if clip else found
     console = Console()
     with Progress(console) as tell:
         result = run_recipe(
-            with_clip(found, clip) if clip else found,
+            started(found, start) if start else found,
             name=name,
             data=data,
             out=out,
@@ -123,6 +126,7 @@ def run(
             seeds=numbers(seeds),
             device=device,
             resume=resume,
+            save_weights=save_weights,
             smoke=smoke,
             progress=tell,
         )

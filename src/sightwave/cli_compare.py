@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sightwave.cli_options import Clip, Data, Device, Out, Resume, Seeds, Smoke, Subjects, listed, numbers
+from sightwave.cli_options import Clip, Data, Device, Out, Resume, Seeds, Smoke, Start, Subjects, listed, numbers
 from sightwave.progress import Progress
 
 
@@ -27,6 +27,7 @@ def compare(
     resume: Resume = False,
     anew: Annotated[bool, typer.Option(help="Run also what has a result under --out already.")] = False,
     clip: Clip = "",
+    start: Start = None,
 ) -> None:
     """Run several recipes, or one with its variants, and print cost and score side by side; writes a page and a csv."""
     from sightwave.compare import compare as work
@@ -36,7 +37,7 @@ def compare(
     with Progress(console) as tell:
         results = work(
             recipes, group=group, data=data, out=out, subjects=listed(subjects) or None, seeds=numbers(seeds),
-            device=device, smoke=smoke, resume=resume, anew=anew, clip=clip, progress=tell,
+            device=device, smoke=smoke, resume=resume, anew=anew, clip=clip, start=start, progress=tell,
         )  # fmt: skip
     console.print(side_by_side.rich_table(results))
     console.print(f"Report: [bold]{out / 'compare.html'}[/]\nNumbers: [bold]{out / 'compare.csv'}[/]")

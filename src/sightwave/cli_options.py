@@ -18,6 +18,10 @@ Smoke = Annotated[bool, typer.Option(help="Run on a small phantom for one epoch:
 Resume = Annotated[bool, typer.Option(help="Go on from the checkpoints of a run that was killed.")]
 Clip = Annotated[str, typer.Option(help="CLIP for all targets of the recipe: a folder, a hub name, or `phantom`.")]
 
+Start = Annotated[
+    Path | None, typer.Option(help="Begin with what this result has learnt, which was saved with --save-weights.")
+]
+
 
 def listed(text: str) -> list[str]:
     """Read ``01, 03`` as ["01", "03"]."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from sightwave import files
 from sightwave.errors import RecipeError
 from sightwave.house import load_recipe, variants
-from sightwave.recipe import Recipe, with_clip
+from sightwave.recipe import Recipe, started, with_clip
 from sightwave.report import page, side_by_side
 from sightwave.results import Result
 from sightwave.story import run
@@ -67,6 +67,7 @@ def compare(
     anew: bool = False,
     smoke: bool = False,
     clip: str = "",
+    start: Path | None = None,
     progress: Progress | None = None,
 ) -> list[Result]:
     """Run recipes one after the other; see `story.run` for the options, and `chosen` for the names.
@@ -78,7 +79,9 @@ def compare(
     anew : bool
         Run also what has a result under ``out`` already.
     clip : str
-        CLIP for all targets of those recipes that have one.
+        CLIP for all targets.
+    start : Path or None
+        Result whose weights each recipe begins with, see `started`.
 
     Returns
     -------
@@ -93,9 +96,10 @@ def compare(
             if progress:
                 progress(f"{said}: {what}", done, total)
 
+        recipe = with_clip(recipe, clip) if clip else recipe
         results.append(
             run(
-                with_clip(recipe, clip) if clip else recipe,
+                started(recipe, start) if start else recipe,
                 name=name,
                 data=data,
                 out=out,

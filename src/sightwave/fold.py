@@ -22,7 +22,7 @@ from sightwave.judge.ceiling import noise_free_map
 from sightwave.ondisk import OnDisk, fits
 from sightwave.preprocess import Step
 from sightwave.recipe import Recipe
-from sightwave.results import Predictions
+from sightwave.results import Predictions, read_weights
 from sightwave.splits import Split
 from sightwave.stimuli import Stimuli
 from sightwave.train import Cost, Meter, TrialSet, decode, fit, n_learning
@@ -181,7 +181,10 @@ class Fold:
         dims = {s: int(towers[s](first).shape[1]) for s in self.recipe.spaces}
         encoder = self.recipe.encoder(n_channels=train.eeg.shape[1], n_times=train.eeg.shape[2])
         n_heads = len(self._subject) if self.recipe.subject_heads else 1
-        return Aligner(encoder, dims, n_heads, self.recipe.head), towers
+        aligner = Aligner(encoder, dims, n_heads, self.recipe.head)
+        if self.recipe.start is not None:
+            _begin_with(aligner, read_weights(self.recipe.start, self.name, seed), self.recipe.start)
+        return aligner, towers
 
     def _trial_set(self, trials: Trials) -> TrialSet:
         subject = [self._subject.get(s, STRANGER) for s in trials.events["subject"]]
@@ -204,6 +207,39 @@ class Fold:
         spaces = {space: Embeddings(v, ids.to_numpy(), space) for space, v in z.items()}
         events = trials.events.assign(fold=self.name, seed=decoder.seed)
         return Decoded(spaces, self._targets(decoder), self.stimuli, events, trials.repetitions)
+
+
+def weights(decoder: Decoder) -> dict[str, np.ndarray]:
+    """Return what a decoder has learnt, as `results.read_weights` gives it back: name -> array.
+
+    Parameters
+    ----------
+    decoder : Decoder
+        Its encoder (``"encoder."``), heads (``"heads.SPACE."``) and tuned targets (``"towers.SPACE."``).
+    """
+    parts = {"encoder": decoder.aligner.encoder}
+    parts |= {f"heads.{s}": h for s, h in zip(decoder.aligner.spaces, decoder.aligner.heads, strict=True)}
+    parts |= {f"towers.{s}": t for s, t in decoder.towers.items() if any(p.requires_grad for p in t.parameters())}
+    return {
+        f"{part}.{name}": v.detach().cpu().numpy()
+        for part, module in parts.items()
+        for name, v in module.state_dict().items()
+    }
+
+
+def _begin_with(aligner: Aligner, arrays: Mapping[str, np.ndarray], folder: Path) -> None:
+    """Load the encoder, and the heads of the spaces that were trained there, too."""
+    parts = {"encoder": aligner.encoder}
+    parts |= {f"heads.{s}": h for s, h in zip(aligner.spaces, aligner.heads, strict=True)}
+    for part, module in parts.items():
+        own = {k.removeprefix(f"{part}."): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(f"{part}.")}
+        if part != "encoder" and not own:
+            continue
+        try:
+            module.load_state_dict(own)
+        except RuntimeError as e:
+            what = str(e).splitlines()[-1].strip()
+            raise RecipeError(f"The {part} of {folder} is not built as this recipe builds it: {what}") from e
 
 
 def _near(trials: Trials) -> Trials:

@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from itertools import dropwhile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ from sightwave.encoders.base import Encoder
 from sightwave.errors import RecipeError
 from sightwave.files import must_exist
 from sightwave.preprocess import Step
+from sightwave.results import spaces_learnt
 from sightwave.splits import Splitter
 from sightwave.targets.base import Target
 from sightwave.targets.clip import ClipImage, ClipText
@@ -49,6 +51,9 @@ class Recipe:
         With subject heads, what becomes of test subjects that are not trained: an error, or the mean of all heads.
         The third way is one head for all.
     stages : tuple of Stage or Solve
+    start : Path or None
+        Folder of a finished result that was saved with its weights: each fold and seed begins with the encoder and the
+        heads that it learnt there. See `started`.
     tasks : tuple of Task
         The first metric of the first task is the headline.
     repetitions : tuple of int or None
@@ -77,6 +82,7 @@ class Recipe:
     tasks: tuple[Task, ...]
     repetitions: tuple[int | None, ...] = (1,)
     leaks: tuple[str, ...] = ()
+    start: Path | None = None
     smoke: Dataset | None = None
 
     def __post_init__(self) -> None:
@@ -128,6 +134,28 @@ class Recipe:
     def selection(self) -> str:
         """How the epoch is chosen, in words."""
         return "; then ".join(dict.fromkeys(stage.selection for stage in self.stages))
+
+
+def started(recipe: Recipe, folder: Path) -> Recipe:
+    """Let a recipe begin with what a finished result has learnt, and leave out its stages that would learn it again.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its leading stages are left out, as long as they train only spaces that were trained there.
+    folder : Path
+        The result's, saved with its weights.
+
+    Raises
+    ------
+    MissingFile, RecipeError
+        If there are no weights, or no stage is left.
+    """
+    learnt = spaces_learnt(folder)
+    stages = tuple(dropwhile(lambda stage: set(stage.spaces) <= learnt, recipe.stages))
+    if not stages:
+        raise RecipeError(f"{folder} has learnt all that this recipe trains: {', '.join(recipe.spaces)}.")
+    return replace(recipe, start=folder, stages=stages)
 
 
 def small(recipe: Recipe) -> Recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sightwave import files
-from sightwave.errors import DataError, ShapeError
+from sightwave.errors import DataError, MissingFile, ShapeError
 
 SCORE_COLUMNS = (
     "task",
@@ -121,6 +122,9 @@ class Result:
         How the epoch was chosen, in words.
     extras : dict of str to ndarray
         Small arrays that the report draws: training curves, un-picked trials.
+    weights : dict of str to dict
+        What each decoder has learnt, by `weights_name`: name -> array. Kept on demand, and not read back with the rest:
+        see `read_weights`.
     parameters : dict of str to int
         How many learnt: ``"encoder"``, ``"heads"``, ``"towers"``, of one decoder.
     provenance : dict
@@ -138,6 +142,7 @@ class Result:
     opened: int
     selection: str
     extras: dict[str, np.ndarray] = field(default_factory=dict)
+    weights: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -184,6 +189,8 @@ class Result:
             files.write_json(part / "provenance.json", self.provenance)
             files.write_text(part / "scores.csv", self.scores.to_csv(index=False))
             files.save_tensors(part / "predictions.safetensors", tensors)
+            for name, arrays in self.weights.items():
+                files.save_tensors(part / name, arrays)
             named = sorted(p for p in part.iterdir() if p.name != "provenance.json")
             files.write_json(part / "manifest.json", {p.name: files.sha256(p) for p in named})
         return folder
@@ -219,6 +226,42 @@ class Result:
         extras = {k.removeprefix("extra."): v for k, v in tensors.items() if k.startswith("extra.")}
         provenance = files.read_json(folder / "provenance.json")
         return cls(**facts, scores=scores, predictions=predictions, extras=extras, provenance=provenance)
+
+
+def weights_name(fold: str, seed: int) -> str:
+    """Name the file of one decoder's weights.
+
+    >>> weights_name("sub-01 run-1/2", 0)
+    'weights-sub-01-run-1-2-seed-0.safetensors'
+    """
+    return f"weights-{re.sub(r'[^A-Za-z0-9_-]+', '-', fold)}-seed-{seed}.safetensors"
+
+
+def read_weights(folder: Path, fold: str, seed: int) -> dict[str, np.ndarray]:
+    """Read the weights of one decoder from a result's folder.
+
+    Raises
+    ------
+    MissingFile, DataError
+        If the result was saved without weights, or has none of this fold and seed.
+    """
+    path = Path(folder) / weights_name(fold, seed)
+    if path not in (there := _weights(folder)):
+        raise MissingFile(f"No {path.name} in {folder}; there is {', '.join(p.name for p in there[:4])}.")
+    return files.load_tensors(path)[0]
+
+
+def spaces_learnt(folder: Path) -> set[str]:
+    """List the spaces whose heads lie in a result's folder; errors as for `read_weights`."""
+    names = files.load_tensors(_weights(folder)[0])[0]
+    return {n.removeprefix("heads.").partition(".maps.")[0] for n in names if n.startswith("heads.")}
+
+
+def _weights(folder: Path) -> list[Path]:
+    there = sorted(files.must_exist(Path(folder), "result folder").glob("weights-*.safetensors"))
+    if not there:
+        raise MissingFile(f"{folder} holds no weights. Run that recipe again with --save-weights.")
+    return there
 
 
 def _table(path: Path) -> pd.DataFrame:

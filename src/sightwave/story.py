@@ -20,15 +20,15 @@ import torch
 
 from sightwave import __version__, files
 from sightwave.describe import describe, key
-from sightwave.errors import DataError, MissingFile, RecipeError, one_of
-from sightwave.fold import Fold
+from sightwave.errors import DataError, LeakError, MissingFile, RecipeError, one_of
+from sightwave.fold import Fold, weights
 from sightwave.judge.audit import Audit, audit
 from sightwave.judge.efficiency import efficiency
 from sightwave.judge.score import score
 from sightwave.judge.sealed import open_test, test_key, times_opened
 from sightwave.recipe import Recipe, small
 from sightwave.report.material import material
-from sightwave.results import Predictions, Result
+from sightwave.results import Predictions, Result, weights_name
 from sightwave.splits import Split
 from sightwave.stimuli import Stimuli
 from sightwave.train import Cost
@@ -48,6 +48,7 @@ def run(
     device: str = "auto",
     resume: bool = False,
     reuse: bool = False,
+    save_weights: bool = False,
     smoke: bool = False,
     n_permutations: int = 1000,
     n_bootstrap: int = 1000,
@@ -74,6 +75,8 @@ def run(
     reuse : bool
         Take the result that is under ``out`` already, if there is one of the same recipe, data, subjects, seeds and
         version; a damaged one is made anew.
+    save_weights : bool
+        Keep what each decoder has learnt beside the result, for `Recipe.start` of other recipes.
     smoke : bool
         Run on a small phantom for one epoch: does the recipe work at all?
     n_permutations, n_bootstrap : int
@@ -106,6 +109,8 @@ def run(
     _check_pictures(recipe, stimuli, root)
     subjects, fingerprint = tuple(subjects or recipe.dataset.subjects(root)), trials.fingerprint()
     who = {"recipe": key(recipe), "data": fingerprint, "subjects": list(subjects), "device": device}
+    if recipe.start is not None:
+        who["start"] = _check_start(recipe, fingerprint, subjects)
     folder = out / f"{name}-{key([who, list(seeds)])[:8]}"
     if reuse and (there := _already(folder)) is not None:
         return there
@@ -124,6 +129,7 @@ def run(
     opened: list[Trials] = []
     history: dict[str, list[float]] = {}
     costs: list[Cost] = []
+    kept: dict[str, dict[str, np.ndarray]] = {}
     for f, split in enumerate(splits):
         fold = Fold(recipe, split, stimuli, subjects=subjects, device=device)
         decoders = []
@@ -139,6 +145,7 @@ def run(
             tell("training", before + 1, jobs)
             decoders.append(decoder)
             costs.append(decoder.cost)
+            kept |= {weights_name(split.name, seed): weights(decoder)} if save_weights else {}
         history = history or decoders[0].history
         why = f"score {name}, {split.name}"
         known = None if features is None else fold.noise_free(decoders[0], features)
@@ -189,6 +196,7 @@ def run(
         opened=times_opened(ledger, sealed),
         selection=recipe.selection,
         extras=extras,
+        weights=kept,
         parameters=costs[0].parameters,
         provenance=_provenance(start, device, costs),
     )
@@ -235,6 +243,26 @@ def audited(
         allow=recipe.leaks,
     )
     return recipe, trials, stimuli, splits, verdict
+
+
+def _check_start(recipe: Recipe, fingerprint: str, subjects: Sequence[str]) -> str:
+    """Refuse weights that were learnt on other trials or under another split: they may have seen the test part."""
+    folder = Path(recipe.start or "")
+    there = Result.load(folder)
+    now = {
+        "data": fingerprint,
+        "subjects": list(subjects),
+        "split": describe(recipe.split),
+        "steps": describe(recipe.steps),
+    }
+    then = {"data": there.data["fingerprint"], "subjects": list(there.subjects)}
+    then |= {name: there.recipe[name] for name in ("split", "steps")}
+    if differ := [name for name in now if now[name] != then[name]]:
+        raise LeakError(
+            f"{folder} was trained on other {' and '.join(differ)}, so its encoder may have seen this test part. "
+            "Run it anew on the same, with --save-weights."
+        )
+    return files.sha256(folder / "manifest.json")
 
 
 def _check_pictures(recipe: Recipe, stimuli: Stimuli, root: Path | None) -> None:
