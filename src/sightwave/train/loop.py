@@ -170,7 +170,9 @@ def _descend(
                 break
         for group, lr in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = lr * stage.rate(epoch)
-        history["loss"].append(_epoch(whole, stage, data, towers, optimiser, stage.number(seed, epoch), device, known[0]))
+        history["loss"].append(
+            _epoch(whole, stage, data, towers, optimiser, stage.number(seed, epoch), device, known[0])
+        )
         for loss in built:
             loss.end_epoch(towers)
         if has_val:
