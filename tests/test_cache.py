@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sightwave.cache import cached, folder
+from sightwave import cache as cache_module
+from sightwave.cache import cached, cached_rows, folder, watched
 
 
 @dataclass(frozen=True)
@@ -94,3 +95,43 @@ def test_the_folder_is_in_the_home_unless_told_otherwise(monkeypatch, tmp_path):
         if unset is not None:
             monkeypatch.setenv("SIGHTWAVE_CACHE", unset)
         assert folder() == Path.home() / ".cache" / "sightwave"
+
+
+class Rows:
+    """Makes rows that hold their numbers, and breaks off where it is told."""
+
+    def __init__(self, breaks_at=None):
+        self.breaks_at, self.made = breaks_at, []
+
+    def __call__(self, start, stop):
+        if self.breaks_at is not None and stop > self.breaks_at:
+            raise KeyboardInterrupt
+        self.made.append((start, stop))
+        return np.arange(start, stop, dtype=np.float32)[:, None] * np.ones(3, np.float32)
+
+
+def test_an_array_that_was_interrupted_goes_on_where_it_stopped(cache, monkeypatch):
+    monkeypatch.setattr(cache_module, "CHUNK", 4)
+    with pytest.raises(KeyboardInterrupt):
+        cached_rows("clip", Feature(), 10, Rows(breaks_at=9))
+    rest = Rows()
+    got = cached_rows("clip", Feature(), 10, rest)
+    assert rest.made == [(8, 10)]
+    np.testing.assert_array_equal(got[:, 0], np.arange(10))
+    assert len(list(cache.iterdir())) == 1  # the pieces are gone
+    nothing = Rows(breaks_at=0)
+    np.testing.assert_array_equal(cached_rows("clip", Feature(), 10, nothing), got)
+    other = Rows()
+    cached_rows("clip", replace(Feature(), view="blur"), 10, other)
+    assert other.made == [(0, 4), (4, 8), (8, 10)]
+
+
+def test_who_watches_is_told_of_every_chunk_and_nobody_else_is(cache, monkeypatch):
+    monkeypatch.setattr(cache_module, "CHUNK", 4)
+    told = []
+    with watched(lambda *step: told.append(step)):
+        cached_rows("clip", 1, 10, Rows())
+        cached_rows("clip", 1, 10, Rows())
+    assert told == [("embedding clip", done, 10) for done in (0, 4, 8, 10)]
+    cached_rows("clip", 2, 10, Rows())
+    assert len(told) == 4

@@ -309,3 +309,17 @@ def test_the_shipped_model_is_named_by_its_folder():
     assert ClipImage().space == "clip-image/tiny_clip"
     assert ClipText().space == "clip-text/tiny_clip"
     assert ClipImage(tiny_clip.WEIGHTS).space == "clip-image/tiny_clip"
+
+
+def test_vectors_made_in_pieces_are_those_made_at_once_and_the_model_is_loaded_once(clip_folder, cache, monkeypatch):
+    from sightwave import cache as cache_module
+    from sightwave.targets import clip
+
+    whole = ClipImage(clip_folder).embed(make_stimuli(key=""), ()).vectors
+    loads, load = [], clip._load
+    monkeypatch.setattr(clip, "_load", lambda *given: loads.append(given) or load(*given))
+    monkeypatch.setattr(cache_module, "CHUNK", 2)
+    np.testing.assert_allclose(ClipImage(clip_folder).embed(make_stimuli(), ()).vectors, whole, atol=1e-6)
+    ClipImage(clip_folder).embed(make_stimuli(), ())
+    assert len(loads) == 1
+    assert len(list(cache.iterdir())) == 1

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,13 @@ from sightwave.ondisk import OnDisk
 
 SPARE = 2_000_000_000
 """Bytes that a large array leaves free on the disk."""
+
+
+CHUNK = 1000
+"""Rows that are kept together while an array is made."""
+
+Watcher = Callable[[str, int, int], None]
+_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 
 def folder() -> Path:
@@ -45,7 +54,7 @@ def cached(name: str, what: Any, make: Callable[[], Mapping[str, np.ndarray]]) -
     dict of str to ndarray
         A damaged file is made again; a folder that cannot be written costs the cache, never the result.
     """
-    path = folder() / f"{name}-{key(what)}.safetensors"
+    path = _path(name, what)
     if path.exists():
         try:
             return files.load_tensors(path)[0]
@@ -57,6 +66,60 @@ def cached(name: str, what: Any, make: Callable[[], Mapping[str, np.ndarray]]) -
     except OSError:
         return arrays
     return arrays
+
+
+def cached_rows(name: str, what: Any, n_rows: int, make: Callable[[int, int], np.ndarray]) -> np.ndarray:
+    """Return an array that is made a thousand rows at a time; one that was interrupted goes on where it stopped.
+
+    Parameters
+    ----------
+    name : str
+        First part of the file name, for people.
+    what : object
+        As for `cached`.
+    n_rows : int
+    make : callable
+        ``make(start, stop)`` returns these rows.
+
+    Returns
+    -------
+    ndarray, shape (n_rows, ...)
+        Who is inside of `watched` is told of each chunk that is made.
+    """
+    chunks = [(start, min(start + CHUNK, n_rows)) for start in range(0, n_rows, CHUNK)]
+
+    def piece(start: int, stop: int) -> np.ndarray:
+        if len(chunks) == 1:
+            return make(start, stop)
+        return cached(f"{name}-rows", [what, start, stop], lambda: {"vectors": make(start, stop)})["vectors"]
+
+    def whole() -> Mapping[str, np.ndarray]:
+        tell, title, parts = _watcher.get() or (lambda what, done, total: None), f"embedding {name}"[:44], []
+        for start, stop in chunks:
+            tell(title, start, n_rows)
+            parts.append(piece(start, stop))
+        tell(title, n_rows, n_rows)
+        return {"vectors": np.concatenate(parts)}
+
+    vectors = cached(name, what, whole)["vectors"]
+    if len(chunks) > 1 and _path(name, what).exists():
+        for start, stop in chunks:
+            _path(f"{name}-rows", [what, start, stop]).unlink(missing_ok=True)
+    return vectors
+
+
+@contextmanager
+def watched(tell: Watcher) -> Iterator[None]:
+    """Tell of arrays that take long to make, as long as this lasts: ``tell(what, rows done, rows)``."""
+    token = _watcher.set(tell)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
+def _path(name: str, what: Any) -> Path:
+    return folder() / f"{name}-{key(what)}.safetensors"
 
 
 def stored(name: str, eeg: OnDisk, dtype: Any = np.float32) -> OnDisk:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from rich.console import Console
 
+from sightwave.cache import watched
+
 
 class Progress:
     """Show one bar for whatever is being done; silent when the output is no terminal, but for one line each.
+
+    Inside of ``with Progress(console) as tell`` there is a bar for each target that is being embedded, too.
 
     Parameters
     ----------
@@ -18,23 +23,35 @@ class Progress:
     """
 
     def __init__(self, console: Console):
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich import progress as rich
+        from rich.text import Text
+
+        class Rate(rich.ProgressColumn):
+            """Steps per second: epochs, or pictures."""
+
+            def render(self, task: rich.Task) -> Text:
+                speed = task.finished_speed or task.speed
+                return Text(f"{speed:.3g}/s" if speed and task.total and task.total > 1 else "", style="dim")
 
         self.console = console
-        self.bars = Progress(
-            TextColumn("{task.description:<44}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
+        self._watch = ExitStack()
+        self.bars = rich.Progress(
+            rich.TextColumn("{task.description:<44}"),
+            rich.BarColumn(),
+            Rate(),
+            rich.TimeElapsedColumn(),
+            rich.TimeRemainingColumn(),
             console=console,
             transient=False,
         )
         self.tasks: dict[str, Any] = {}
 
     def __enter__(self) -> Callable[[str, int, int], None]:
+        self._watch.enter_context(watched(self.tell))
         return self.tell
 
     def __exit__(self, *_: object) -> None:
+        self._watch.close()
         if self.tasks:
             self.bars.stop()
 

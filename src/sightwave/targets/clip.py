@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from sightwave import files
-from sightwave.cache import cached
+from sightwave.cache import cached_rows
 from sightwave.embeddings import Embeddings
 from sightwave.errors import DataError, ModelMissing, RecipeError, one_of
 from sightwave.stimuli import Stimuli
@@ -114,23 +114,30 @@ class ClipImage(Target):
             "pool": self.pool,
             "view": content(self.view),
         }
-        return _embeddings(self.space, stimuli, folder, what, lambda: self._vectors(folder, stimuli))
+        tower = cache(lambda: self._tower(folder))  # loaded once, and only if something is left to embed
 
-    def _vectors(self, folder: Path, stimuli: Stimuli) -> np.ndarray:
+        def rows(start: int, stop: int) -> np.ndarray:
+            return self._vectors(*tower(), stimuli, stimuli.ids[start:stop])
+
+        return _embeddings(self.space, stimuli, folder, what, rows)
+
+    def _tower(self, folder: Path) -> tuple[Any, Any]:
+        """Load the tower and its processor."""
         import transformers
 
         processor_class = getattr(transformers, "CLIPImageProcessorPil", None) or transformers.CLIPImageProcessor
-        device = _device(self.device)
         model, processor = _load(folder, transformers.CLIPVisionModelWithProjection, processor_class)
         n_layers = model.config.num_hidden_layers
         if self.layer is not None and not 0 <= self.layer <= n_layers:
             raise RecipeError(f"{folder.name} has the layers 0 to {n_layers}, got layer={self.layer}.")
-        model.to(device)
+        return model.to(_device(self.device)), processor
+
+    def _vectors(self, model: Any, processor: Any, stimuli: Stimuli, ids: np.ndarray) -> np.ndarray:
         vectors = []
-        for start in range(0, len(stimuli), self.batch_size):
-            images = [see(stimuli, i, self.view) for i in stimuli.ids[start : start + self.batch_size]]
+        for start in range(0, len(ids), self.batch_size):
+            images = [see(stimuli, i, self.view) for i in ids[start : start + self.batch_size]]
             pixels = processor(images=images, return_tensors="pt", input_data_format="channels_last")["pixel_values"]
-            vectors.append(self._forward(model, pixels.to(device)).float().cpu().numpy())
+            vectors.append(self._forward(model, pixels.to(model.device)).float().cpu().numpy())
         return np.concatenate(vectors)
 
     @torch.no_grad()
@@ -208,7 +215,9 @@ class ClipText(Target):
         texts = [self._texts(stimuli, i) for i in stimuli.ids]
         folder = _folder(self.model, "text")
         what = {"ids": stimuli.ids, "stimuli": stimuli.key, "texts": texts, "mean": self.phrasing == "mean"}
-        return _embeddings(self.space, stimuli, folder, what, lambda: self._vectors(folder, texts))
+        return _embeddings(
+            self.space, stimuli, folder, what, lambda start, stop: self._vectors(folder, texts[start:stop])
+        )
 
     def tower(self, stimuli: Stimuli, train: Collection[str]) -> nn.Module:
         """Map rows of ``stimuli.ids``, (B,), to embeddings, (B, D): a lookup table, or the tower that learns."""
@@ -258,15 +267,15 @@ def _tokens(model: Any, tokenizer: Any, texts: np.ndarray) -> Any:
 
 
 def _embeddings(
-    space: str, stimuli: Stimuli, folder: Path, what: dict[str, Any], make: Callable[[], np.ndarray]
+    space: str, stimuli: Stimuli, folder: Path, what: dict[str, Any], make: Callable[[int, int], np.ndarray]
 ) -> Embeddings:
     """Make the vectors, or read them from the cache; pictures without a content key are never cached."""
     if stimuli.key:
         key = {"folder": _fingerprint(folder), "space": space, **what}
         name = space.replace("/", "--")[:120]  # a file's name has room for so many, and the key tells the rest
-        vectors = cached(name, key, lambda: {"vectors": make()})["vectors"]
+        vectors = cached_rows(name, key, len(stimuli), make)
     else:
-        vectors = make()
+        vectors = make(0, len(stimuli))
     return Embeddings(vectors, stimuli.ids, space)
 
 

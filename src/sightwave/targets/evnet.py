@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sightwave import files
-from sightwave.cache import cached
+from sightwave.cache import cached_rows
 from sightwave.embeddings import Embeddings
 from sightwave.errors import DataError, RecipeError
 from sightwave.stimuli import Stimuli
@@ -138,9 +138,11 @@ class EVNet(Target):
                 "ids": stimuli.ids, "stimuli": stimuli.key, "view": content(self.view), "cells": self.cells,
                 "sizes": [self.n_simple, self.n_complex, self.grid, self.size, self.stride, self.seed],
             }  # fmt: skip
-            vectors = cached("evnet", what, lambda: {"vectors": self._vectors(stimuli)})["vectors"]
+            vectors = cached_rows(
+                "evnet", what, len(stimuli), lambda start, stop: self._vectors(stimuli, stimuli.ids[start:stop])
+            )
         else:
-            vectors = self._vectors(stimuli)
+            vectors = self._vectors(stimuli, stimuli.ids)
         if self.standardise:
             sd = vectors[is_train].std(0)
             # a cell that is silent on nearly all training pictures must not shout on others
@@ -149,12 +151,12 @@ class EVNet(Target):
         return Embeddings(vectors.astype(np.float32), stimuli.ids, self.space)
 
     @torch.no_grad()
-    def _vectors(self, stimuli: Stimuli) -> np.ndarray:
+    def _vectors(self, stimuli: Stimuli, ids: np.ndarray) -> np.ndarray:
         device = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         model = self.model().to(device)
         parts = []
-        for start in range(0, len(stimuli), self.batch_size):
-            images = [see(stimuli, i, self.view) for i in stimuli.ids[start : start + self.batch_size]]
+        for start in range(0, len(ids), self.batch_size):
+            images = [see(stimuli, i, self.view) for i in ids[start : start + self.batch_size]]
             maps = model(torch.stack([self._pixels(image) for image in images]).to(device))
             parts.append(F.adaptive_avg_pool2d(maps, self.grid).flatten(1).float().cpu().numpy())
         return np.concatenate(parts)
