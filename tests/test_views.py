@@ -244,3 +244,42 @@ def test_options_that_make_no_sense_are_refused():
             make()
     with pytest.raises(RecipeError, match=r"Compose\(\(first, second\)\)"):
         ClipImage(view=(Edges(), Noise()))
+
+
+# --- beside OpenCV, with which the field makes its views -----------------------------------------------------------
+
+
+def photo(side=224):
+    """Smooth shapes and some grain, as a photograph has them."""
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:side, :side] / side
+    waves = [np.sin(2 * np.pi * (f * x + g * y) + p) for f, g, p in rng.uniform(-4, 4, (9, 3))]
+    shapes = np.stack([waves[i] + waves[i + 3] * (waves[i + 6] > 0) for i in range(3)], 2)
+    return np.clip(128 + 45 * shapes + rng.normal(0, 4, shapes.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("kernel", BLUR_LEVELS[1:])
+def test_gaussian_blur_is_opencvs_to_a_grey_level(kernel):
+    cv2 = pytest.importorskip("cv2")
+    seen, theirs = (x.astype(int) for x in (GaussianBlur(kernel)(photo()), cv2.GaussianBlur(photo(), (kernel,) * 2, 0)))
+    assert np.abs(seen - theirs).max() <= (1 if kernel > 7 else 2)
+    assert np.abs(seen - theirs).mean() < 0.3
+
+
+def test_the_foveal_blur_of_the_authors_is_ours_with_legacy():
+    cv2 = pytest.importorskip("cv2")
+    image = photo()
+    blurred = cv2.GaussianBlur(image, (51, 51), 0)
+    y, x = np.ogrid[:224, :224]
+    distance = np.minimum(np.hypot(y - 112, x - 112) / np.hypot(111, 111), 1)
+    m = (0.5 * np.exp(-3 * distance))[..., None]
+    theirs = cv2.convertScaleAbs(m * image + (1 - m) * blurred)
+    assert np.abs(FoveaBlur(51, legacy=True)(image).astype(int) - theirs).max() <= 1
+
+
+def test_edges_are_opencvs():
+    cv2 = pytest.importorskip("cv2")
+    image = photo()
+    ours, theirs = Edges(low=100, high=200)(image)[..., 0] > 0, cv2.Canny(image, 100, 200) > 0
+    assert 0.01 < theirs.mean() < 0.5
+    assert (ours == theirs).mean() > 0.995
