@@ -225,8 +225,8 @@ def test_a_recipe_asks_in_every_mode_and_tables_keep_them_apart(tmp_path):
     ceiling = s.drop_duplicates("task").set_index("task")["ceiling"]
     assert ceiling.filter(like="assignment").notna().all()
     assert ceiling.filter(regex="CSLS|whitening|any of").isna().all()
-    exact, match = (next(p for p in result.predictions if p.task == name and p.repetitions == "4")
-                    for name in (f"retrieve {PIXELS.space}", f"retrieve {PIXELS.space} | one-to-one assignment"))  # fmt: skip
+    task, said = f"retrieve {PIXELS.space}", {p.task: p for p in result.predictions if p.repetitions == "4"}
+    exact, match = said[task], said[f"{task} | one-to-one assignment"]
     trial, candidate = linear_sum_assignment(exact.scores, maximize=True)
     right = (candidate == exact.truth[trial]).mean()
     assert result.score("assigned@1", subject="01", repetitions="4") == right

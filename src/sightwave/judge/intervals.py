@@ -67,10 +67,10 @@ def bootstrap(predictions: Predictions, metrics: Sequence[Metric], *, n: int = 1
     """
     check(predictions)
     rng, everyone, n_seeds = np.random.default_rng(seed), subjects(predictions), len(seeds(predictions))
-    unit, kind = _units(predictions)
-    weight = Draws(_counts(rng, n, int(unit.max()) + 1), unit)
-    seed_weight = _counts(rng, n, n_seeds) if n_seeds > 1 else None
-    subject_weight = _counts(rng, n, len(everyone)) if len(everyone) >= MIN_SUBJECTS else None
+    unit, kind = units(predictions)
+    weight = Draws(multiplicities(rng, n, int(unit.max()) + 1), unit)
+    seed_weight = multiplicities(rng, n, n_seeds) if n_seeds > 1 else None
+    subject_weight = multiplicities(rng, n, len(everyone)) if len(everyone) >= MIN_SUBJECTS else None
     names = [subject_weight is not None, True, seed_weight is not None]
     resampled = tuple(name for name, there in zip(("subjects", kind, "seeds"), names, strict=True) if there)
     low, high = np.empty((2, len(metrics), len(everyone) + 1))
@@ -78,7 +78,7 @@ def bootstrap(predictions: Predictions, metrics: Sequence[Metric], *, n: int = 1
                        + [len(np.unique(unit[predictions.events["subject"] == s])) for s in everyone])  # fmt: skip
     for i, metric in enumerate(metrics):
         drawn = by_subject(metric, predictions, weight=weight, seed_weight=seed_weight)
-        low[i], high[i] = _ends(with_all(drawn, subject_weight))
+        low[i], high[i] = ends(with_all(drawn, subject_weight))
         if higher_is_better(metric):  # such metrics end at 1
             same = low[i] == high[i]
             low[i] = np.where(same & (high[i] == 1), ((1 - LEVEL) / 2) ** (1 / n_units), low[i])
@@ -86,8 +86,8 @@ def bootstrap(predictions: Predictions, metrics: Sequence[Metric], *, n: int = 1
     return Intervals((ALL, *everyone), low, high, resampled)
 
 
-def _units(predictions: Predictions) -> tuple[np.ndarray, str]:
-    """Return each trial's unit, and whether units are blocks, stimuli or trials."""
+def units(predictions: Predictions) -> tuple[np.ndarray, str]:
+    """Return each trial's unit that is drawn anew, shape (n_trials,), and its kind: "blocks", "stimuli" or "trials"."""
     e = predictions.events
     blocks = presentation_blocks(predictions)
     if blocks is not None:
@@ -99,16 +99,21 @@ def _units(predictions: Predictions) -> tuple[np.ndarray, str]:
     return group(e.assign(_trial=trial), "subject", "_trial"), "trials"
 
 
-def _counts(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
-    """Draw ``size`` units out of ``size`` with replacement, n times: how often each came, shape (n, size)."""
+def multiplicities(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
+    """Draw ``size`` units out of ``size`` with replacement, ``n`` times: how often each came, shape (n, size)."""
     flat = rng.integers(0, size, (n, size)) + size * np.arange(n)[:, None]
     return np.bincount(flat.ravel(), minlength=n * size).reshape(n, size)
 
 
-def _ends(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Quantiles over the draws, row by row; NaN where no draw has a value."""
-    ends = np.full((2, len(values)), np.nan)
+def ends(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Take the ends of the 95 % interval over the draws, row by row; NaN where no draw has a value.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_rows, n_draws)
+    """
+    found = np.full((2, len(values)), np.nan)
     for i, row in enumerate(values):
         if np.isfinite(row).any():
-            ends[:, i] = np.quantile(row[np.isfinite(row)], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return ends[0], ends[1]
+            found[:, i] = np.quantile(row[np.isfinite(row)], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return found[0], found[1]

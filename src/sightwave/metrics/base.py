@@ -35,6 +35,8 @@ class Metric(Protocol):
         True when trials are ranked against each other, which is meaningless across folds, because each fold has its own
         decoder. The judge then averages the metric over folds, weighted by their trials.
     many : Many
+    each : callable or None
+        (scores, truth) -> one value per trial, (n_trials,), whose mean is the metric; None where it is no such mean.
     """
 
     __name__: str
@@ -42,6 +44,7 @@ class Metric(Protocol):
     higher_is_better: bool
     per_fold: bool
     many: Many
+    each: Callable[[np.ndarray, np.ndarray], np.ndarray] | None
 
     def __call__(self, scores: np.ndarray, truth: np.ndarray, /) -> float:
         """Return the metric of ``scores`` (n_trials, n_candidates) and ``truth`` (n_trials,)."""
@@ -51,7 +54,12 @@ Function = Callable[[np.ndarray, np.ndarray], float]
 
 
 def fast(
-    many: Many, *, name: str = "", higher_is_better: bool = True, per_fold: bool = False
+    many: Many,
+    *,
+    name: str = "",
+    higher_is_better: bool = True,
+    per_fold: bool = False,
+    each: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> Callable[[Function], Metric]:
     """Attach the vectorised form and the traits to a metric; the function itself stays what it is.
 
@@ -61,6 +69,7 @@ def fast(
     name : str
         How tables call it; the function's own name when empty.
     higher_is_better, per_fold : bool
+    each : callable or None
         See `Metric`.
     """
 
@@ -68,6 +77,7 @@ def fast(
         metric = cast(Metric, function)
         metric.__name__ = name or metric.__name__
         metric.many, metric.higher_is_better, metric.per_fold = many, higher_is_better, per_fold
+        metric.each = each
         return metric
 
     return attach

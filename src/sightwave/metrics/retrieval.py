@@ -94,7 +94,7 @@ def within(k: int, name: str, path: str) -> Metric:
     def share(rank: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
         return mean(rank <= k, weight)
 
-    @fast(of_ranks(share))
+    @fast(of_ranks(share), each=lambda scores, truth: (_own(scores, truth) <= k).astype(float))
     def metric(scores: np.ndarray, truth: np.ndarray) -> float:
         return float(share(rank_of_own(scores, truth)))
 
@@ -118,13 +118,16 @@ def best_of_spaces(k: int) -> Metric:
     0.5
     """
 
-    def many(scores_NK: np.ndarray, truth_MN: np.ndarray, weight_MN: np.ndarray | None, /) -> np.ndarray:
-        return mean(scores_NK[np.arange(len(scores_NK)), truth_MN] >= -k, weight_MN)
+    def right(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        return np.asarray(scores[np.arange(len(scores)), truth] >= -k, float)
 
-    @fast(many, name=f"oracle@{k}")
+    def many(scores_NK: np.ndarray, truth_MN: np.ndarray, weight_MN: np.ndarray | None, /) -> np.ndarray:
+        return mean(right(scores_NK, truth_MN), weight_MN)
+
+    @fast(many, name=f"oracle@{k}", each=right)
     def metric(scores: np.ndarray, truth: np.ndarray) -> float:
         check(scores, truth)
-        return float((scores[np.arange(len(scores)), truth] >= -k).mean())
+        return float(right(scores, truth).mean())
 
     metric.__module__, metric.__qualname__ = __name__, f"best_of_spaces({k})"
     metric.__doc__ = f"Share of trials whose right candidate is among the first {k} of any space."
@@ -188,7 +191,7 @@ def _reciprocal(rank: np.ndarray, weight: np.ndarray | None = None) -> np.ndarra
     return mean(1 / rank, weight)
 
 
-@fast(of_ranks(_reciprocal), name="mrr")
+@fast(of_ranks(_reciprocal), name="mrr", each=lambda scores, truth: 1 / _own(scores, truth))
 def mean_reciprocal_rank(scores: np.ndarray, truth: np.ndarray) -> float:
     """Mean of 1/rank, which is the mean average precision when one candidate is right per trial.
 
