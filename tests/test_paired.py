@@ -1,8 +1,12 @@
 """Differences between recipes: p is uniform without one, intervals cover the true one, unlike data is refused."""
 
+import io
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from scipy.special import expit
 from scipy.stats import binomtest, kstest
 
@@ -11,6 +15,7 @@ from sightwave.judge.intervals import bootstrap
 from sightwave.judge.paired import COLUMNS, holm, paired, sign_flip
 from sightwave.metrics.named import named
 from sightwave.metrics.retrieval import recall_at
+from sightwave.report import differences, page
 from sightwave.results import Predictions, Result
 
 IMAGE, OTHER = "retrieve clip-image/a", "retrieve clip-image/b"
@@ -173,3 +178,22 @@ def test_metrics_have_one_value_per_trial_where_they_are_means():
         assert metric.__name__ == name
         assert metric.each(scores, truth).mean() == pytest.approx(metric(scores, truth))
     assert named("recall@1") is recall_at(1)
+
+
+def test_differences_are_said_in_points_and_the_page_holds_them_or_says_why_not():
+    hits = np.random.default_rng(0).random((1, 1, 40)) < 0.5
+    table = paired([result("a", right(hits | True)), result("<b>", right(hits))], n_flips=99)
+    line = differences.frame(table).iloc[0]
+    assert re.fullmatch(r"\+\d\d\.\d", line["a - b"])
+    assert line["trials"] == "average of 4"
+    told = page.render([], title="x", paired=table)
+    assert "Paired differences" in told
+    assert "&lt;b&gt;" in told
+    assert "No paired differences: the data differ" in page.render([], title="x", paired="the data differ")
+    assert "Holm" in capture(differences.rich_table(table))
+
+
+def capture(table):
+    out = io.StringIO()
+    Console(file=out, width=120, color_system=None).print(table)
+    return out.getvalue()

@@ -281,11 +281,21 @@ def report(
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
     title: Annotated[str, typer.Option(help="Its title.")] = "sightwave report",
 ) -> None:
-    """Write one HTML page from result folders."""
-    from sightwave.report import page
+    """Write one HTML page from result folders; several are compared pair by pair, on the same test trials."""
+    from sightwave.judge.paired import paired
+    from sightwave.report import differences, page
     from sightwave.results import Result
 
-    print(page.write(out, [Result.load(r) for r in results], title=title))
+    loaded = [Result.load(r) for r in results]
+    apart: Any = ""
+    if len(loaded) > 1:
+        try:
+            apart = paired(loaded)
+            Console().print(differences.rich_table(apart))
+        except errors.DataError as e:
+            apart = str(e)
+            print(f"No paired differences: {e}", file=sys.stderr)
+    print(page.write(out, loaded, title=title, paired=apart))
 
 
 @prepare.command("things-eeg2")

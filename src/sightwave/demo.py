@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sightwave.house import find
+from sightwave.judge.paired import paired
 from sightwave.recipe import Recipe
 from sightwave.report import page
 from sightwave.results import Result
@@ -63,7 +64,12 @@ def demo(
     trap = find("recipes", "block_design").recipe
     confound = [go("block_design", trap, subjects[:1]), go("blocks_held_out", blocks_held_out(trap), subjects[:1])]
     written = page.write(
-        out / "demo.html", results, title="sightwave demo: what a phantom saw", intro=INTRO, confound=confound
+        out / "demo.html",
+        results,
+        title="sightwave demo: what a phantom saw",
+        intro=INTRO,
+        confound=confound,
+        paired=paired(results),
     )
     if progress:
         progress(f"done in {time.time() - start:.0f} s", 1, 1)

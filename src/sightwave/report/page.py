@@ -9,13 +9,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from sightwave import files
-from sightwave.report import figures, forest, svg, tables, trials, words
+from sightwave.report import differences, figures, forest, svg, tables, trials, words
 from sightwave.results import Predictions, Result
 
 
 def write(
-    path: Path, results: Sequence[Result], *, title: str, intro: str = "", confound: Sequence[Result] | None = None
+    path: Path,
+    results: Sequence[Result],
+    *,
+    title: str,
+    intro: str = "",
+    confound: Sequence[Result] | None = None,
+    paired: pd.DataFrame | str = "",
 ) -> Path:
     """Write the report.
 
@@ -30,6 +38,8 @@ def write(
     confound : sequence of Result or None
         Runs on EEG without any picture signal, recorded in blocks: one under a split that the audit fails, and one
         that leaves whole blocks out. They are told as a story of their own, never among the scores.
+    paired : DataFrame or str
+        Differences between the results, from `judge.paired.paired`, or why there are none.
 
     Returns
     -------
@@ -37,11 +47,18 @@ def write(
         ``path``.
     """
     path = Path(path)
-    files.write_text(path, render(results, title=title, intro=intro, confound=confound))
+    files.write_text(path, render(results, title=title, intro=intro, confound=confound, paired=paired))
     return path
 
 
-def render(results: Sequence[Result], *, title: str, intro: str = "", confound: Sequence[Result] | None = None) -> str:
+def render(
+    results: Sequence[Result],
+    *,
+    title: str,
+    intro: str = "",
+    confound: Sequence[Result] | None = None,
+    paired: pd.DataFrame | str = "",
+) -> str:
     """Return the report as text; the same results give the same bytes."""
     phantom = any(words.is_phantom(r) for r in results)
     return _template().render(
@@ -51,6 +68,9 @@ def render(results: Sequence[Result], *, title: str, intro: str = "", confound: 
         parts=[_part(r, first=not i) for i, r in enumerate(results)],
         beside=forest.beside(results),
         confound=_confound(confound or ()),
+        unpaired=paired if isinstance(paired, str) else "",
+        paired=[] if isinstance(paired, str) else differences.frame(paired).to_dict("records"),
+        paired_says=differences.SAYS,
     )
 
 
