@@ -31,7 +31,7 @@ def result(name, scores, *, subjects=("01",), seeds=(0,), task=IMAGE, shuffle=No
     events["trial"] = events["subject"] + events["stimulus"]
     p = Predictions(task, "4", scores.reshape(-1, k), stimulus, np.array([f"p{i:03d}" for i in range(k)]), events)
     p = p if shuffle is None else p[np.random.default_rng(shuffle).permutation(len(p))]
-    table = pd.DataFrame({"task": [task], "metric": [metric]})
+    table = pd.DataFrame({"task": [task], "metric": [metric], "repetitions": ["4"], "subject": ["all"]})
     facts = {"fingerprint": data, "phantom": True}
     return Result(name, {}, facts, tuple(subjects), tuple(seeds), table, (p,), {"verdict": "PASS"}, 1, "fixed")
 
@@ -182,14 +182,15 @@ def test_metrics_have_one_value_per_trial_where_they_are_means():
 
 def test_differences_are_said_in_points_and_the_page_holds_them_or_says_why_not():
     hits = np.random.default_rng(0).random((1, 1, 40)) < 0.5
-    table = paired([result("a", right(hits | True)), result("<b>", right(hits))], n_flips=99)
+    both = [result("a", right(hits | True)), result("<b>", right(hits))]
+    table = paired(both, n_flips=99)
     line = differences.frame(table).iloc[0]
     assert re.fullmatch(r"\+\d\d\.\d", line["a - b"])
     assert line["trials"] == "average of 4"
-    told = page.render([], title="x", paired=table)
+    told = page.render(both, title="x", paired=table)
     assert "Paired differences" in told
     assert "&lt;b&gt;" in told
-    assert "No paired differences: the data differ" in page.render([], title="x", paired="the data differ")
+    assert "No paired differences: the data differ" in page.render(both, title="x", paired="the data differ")
     assert "Holm" in capture(differences.rich_table(table))
 
 

@@ -19,10 +19,13 @@ import pandas as pd
 import torch
 
 from sightwave import __version__, files
+from sightwave.decode.base import Task
+from sightwave.decode.retrieve import Retrieve
 from sightwave.describe import describe, key
 from sightwave.errors import DataError, LeakError, MissingFile, RecipeError, one_of
 from sightwave.fold import Fold, weights
 from sightwave.judge.audit import Audit, audit
+from sightwave.judge.curves import pool_curve
 from sightwave.judge.efficiency import efficiency
 from sightwave.judge.score import score
 from sightwave.judge.sealed import open_test, test_key, times_opened
@@ -178,7 +181,7 @@ def run(
         "phantom": recipe.dataset.is_phantom(root),
         "smoke": smoke,
     }
-    facts |= {"efficiency": _efficiency(recipe, predictions)}
+    facts |= {"efficiency": _efficiency(recipe, predictions), "pool": _pools(recipe, predictions, n_bootstrap)}
     facts |= {"citation": recipe.dataset.citation, "licence": recipe.dataset.licence}
     facts |= {
         "left_out": recipe.dataset.left_out(root),
@@ -302,6 +305,17 @@ def _efficiency(recipe: Recipe, predictions: Sequence[Predictions]) -> dict[str,
     last = {p.task: p for p in predictions}
     values = {t.name: efficiency(last[t.name], t.metrics[0], partial(_ideal, recipe)) for t in recipe.tasks}
     return {task: value for task, value in values.items() if np.isfinite(value)}
+
+
+def _pools(recipe: Recipe, predictions: Sequence[Predictions], n: int) -> dict[str, dict[str, list[float]]]:
+    """Score over the size of the gallery, of each plain retrieval at the highest number of repetitions."""
+    last, plain = {p.task: p for p in predictions}, (t.name for t in recipe.tasks if _is_plain(t))
+    curves = {name: pool_curve(last[name], n=n) for name in plain}
+    return {name: {str(c): curve[c].tolist() for c in curve} for name, curve in curves.items()}
+
+
+def _is_plain(task: Task) -> bool:
+    return isinstance(task, Retrieve) and task.mode == "exact"
 
 
 def _not_tested(subjects: Sequence[str], opened: Sequence[Trials]) -> list[str]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from sightwave.decode.base import Metric
 from sightwave.judge.intervals import bootstrap
-from sightwave.metrics.base import fast, mean
+from sightwave.judge.statistic import mean_of
 from sightwave.metrics.captions import auc, overlap
 from sightwave.results import Predictions
 
@@ -48,7 +48,7 @@ def judge(
         Columns `score value low high chance shuffled shuffled_low shuffled_high most_frequent`.
     """
     names = list(columns[REAL])
-    metrics = [*(_mean_of(i, name) for i, name in enumerate(names)), *_apart(len(names))]
+    metrics = [*(mean_of(i, name) for i, name in enumerate(names)), *_apart(len(names))]
     rows = pd.DataFrame({"score": [m.__name__ for m in metrics]})
     for kind, prefix in ((REAL, ""), (SHUFFLED, "shuffled_")):
         cosines = [pairs[kind]["matched"], *pairs[kind]["mismatched"].T]
@@ -92,7 +92,7 @@ def judge_classes(
     rows = []
     for name, mine in members.items():
         values = {kind: columns[kind][score][mine] for kind in (REAL, SHUFFLED, CONSTANT)}
-        ends = bootstrap(_predictions([values[REAL]], ids[mine]), [_mean_of(0, score)], n=n, seed=seed)
+        ends = bootstrap(_predictions([values[REAL]], ids[mine]), [mean_of(0, score)], n=n, seed=seed)
         means = {kind: float(v.mean()) for kind, v in values.items()}
         rows.append({"class": name, "n_images": len(np.unique(ids[mine])), REAL: means[REAL], "low": ends.low[0, 0],
                      "high": ends.high[0, 0], "chance": chance[name], SHUFFLED: means[SHUFFLED],
@@ -106,19 +106,6 @@ def _predictions(columns: list[np.ndarray], ids: np.ndarray) -> Predictions:
     events[["subject", "session", "run"]] = "all"
     candidates, truth = np.arange(len(columns)).astype(str), np.zeros(len(ids), np.int64)
     return Predictions("image -> caption", "none", np.stack(columns, axis=1), truth, candidates, events)
-
-
-def _mean_of(column: int, name: str) -> Metric:
-    """Make the metric that is the mean of one column."""
-
-    def many(scores_NK: np.ndarray, truth_MN: np.ndarray, weight_MN: np.ndarray | None, /) -> np.ndarray:
-        return mean(scores_NK[None, :, column], weight_MN)
-
-    @fast(many, name=name)
-    def metric(scores: np.ndarray, truth: np.ndarray) -> float:
-        return float(scores[:, column].mean())
-
-    return metric
 
 
 def _apart(column: int) -> tuple[Metric, Metric]:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from sightwave.decode.base import Metric
 from sightwave.errors import DataError
-from sightwave.metrics.base import many, per_fold
+from sightwave.metrics.base import fast, many, mean, per_fold
 from sightwave.results import Predictions
 
 ALL = "all"
@@ -116,6 +116,25 @@ def with_all(values: np.ndarray, subject_weight: np.ndarray | None = None) -> np
     """
     w = np.ones_like(values) if subject_weight is None else subject_weight.T
     return np.concatenate([mean_where_finite(values, w, axis=0)[None], values])
+
+
+def mean_of(column: int, name: str) -> Metric:
+    """Make the metric that is the mean of one column, for values that stand in the place of scores.
+
+    Parameters
+    ----------
+    column : int
+    name : str
+    """
+
+    def of_draws(scores_NK: np.ndarray, truth_MN: np.ndarray, weight_MN: np.ndarray | None, /) -> np.ndarray:
+        return mean(scores_NK[None, :, column], weight_MN)
+
+    @fast(of_draws, name=name)
+    def metric(scores: np.ndarray, truth: np.ndarray) -> float:
+        return float(scores[:, column].mean())
+
+    return metric
 
 
 def mean_where_finite(values: np.ndarray, weight: np.ndarray, axis: int) -> np.ndarray:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 COLUMNS = ("question", "metric", "trials", "a", "b", "score a", "score b", "a - b", "interval", "p", "p Holm", "over")
 SAYS = (
     "Both recipes met the same test trials, so pictures and people are drawn again for both together: this is "
-    "the right way to compare, and two intervals that overlap are not. Differences of shares are in points. p is two-sided, by "
-    "sign flips; p (Holm) is corrected for all the pairs of a question."
+    "the right way to compare, and two intervals that overlap are not. Differences of shares are in points. p is "
+    "two-sided, by sign flips; p (Holm) is corrected for all the pairs of a question."
 )
 
 
@@ -57,14 +57,21 @@ def rich_table(table: pd.DataFrame) -> Table:
     from rich.table import Table
 
     lines = frame(table)
+    over = ", ".join(dict.fromkeys(lines["over"]))
     made = Table(
-        title="Paired differences (same test trials)", box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False
+        title="Paired differences on the same test trials",
+        caption=f"Drawn and flipped: {over}. p is corrected for all pairs of a question (Holm).",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        pad_edge=False,
     )
-    heads = {"question": "what", "interval": "95 %\ninterval", "p Holm": "p\n(Holm)"}
-    shown = [c for c in COLUMNS if c != "trials"]
-    for c in shown:
-        right = c in ("score a", "score b", "a - b", "interval", "p", "p Holm")
-        made.add_column(heads.get(c, c), justify="right" if right else "left", no_wrap=right, overflow="fold")
-    for _, line in lines.iterrows():
-        made.add_row(*(str(line[c]) for c in shown))
+    made.add_column("what", overflow="fold", min_width=8)
+    made.add_column("a, b", overflow="fold", min_width=12)
+    for head in ("a", "b", "a - b", "95 %\ninterval", "p"):
+        made.add_column(head, justify="right", no_wrap=True)
+    for _, r in lines.iterrows():
+        made.add_row(
+            r["question"], f"{r['a']}, {r['b']}", r["score a"], r["score b"], r["a - b"], r["interval"], r["p Holm"]
+        )
     return made

@@ -65,7 +65,7 @@ def confusion_figure(names: np.ndarray, shares: np.ndarray) -> str:
     with figure(side + left + 0.2, side + foot + 0.08) as fig:
         w, h = fig.get_size_inches()
         ax = fig.add_axes((left / w, foot / h, side / w, side / h))
-        ax.imshow(shares, cmap=_blues(), vmin=0, vmax=top, interpolation="nearest")
+        ax.imshow(shares, cmap=blues(), vmin=0, vmax=top, interpolation="nearest")
         ax.set_xticks(range(n), names, rotation=0 if n <= 3 else 90)
         ax.set_yticks(range(n), names)
         ax.set_xlabel("decoded")
@@ -185,7 +185,8 @@ def blocks() -> str:
         )
 
 
-def _blues() -> Any:
+def blues() -> Any:
+    """Return the page's colour map, from paper to dark blue."""
     from matplotlib.colors import LinearSegmentedColormap
 
     made = LinearSegmentedColormap.from_list("page", ["#f1f6fa", "#82b4d9", "#0a5f9e", "#063a63"])

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from sightwave import files
-from sightwave.report import differences, figures, forest, svg, tables, trials, words
+from sightwave.report import curves, differences, figures, forest, svg, tables, trials, words
 from sightwave.results import Predictions, Result
 
 
@@ -105,6 +105,7 @@ def _part(r: Result, *, first: bool) -> dict[str, Any]:
         "noise_free": words.noise_free(r),
         "figures": _figures(r),
         "cards": trials.cards(r) if first else [],
+        "strips": trials.strips(r) if first else [],
         "baselined": r.data.get("sfreq") and -(r.data.get("tmin") or 0) * r.data["sfreq"] >= 2,
         "notes": words.notes(r),
         "fingerprint": str(r.data.get("fingerprint", "unknown")),
@@ -153,6 +154,7 @@ def _figures(r: Result) -> list[dict[str, Any]]:
                 "lines: each subject; dashed: chance."
             )
             made.append(_figure(q, f"How near the right {q.word} came", drawn, says))
+            made += _retrieval(r, task, q, levels[top])
         elif task.startswith("classify"):
             names, shares = figures.confusion(levels[top])
             n, printed = len(names), "all cells" if len(names) <= 6 else "the diagonal"
@@ -162,7 +164,32 @@ def _figures(r: Result) -> list[dict[str, Any]]:
             )
             drawn, mistakes = figures.confusion_figure(names, shares), figures.mistaken(names, shares) if n > 2 else []
             made.append(_figure(q, "Which category was taken for which", drawn, says, wide=n > 8, mistakes=mistakes))
+    table = words.scores_of(r)
+    for task, metric in words.plain(words.headlines(table)).items():
+        rows = table[(table.task == task) & (table.metric == metric) & (table.subject == "all")]
+        if len(rows) > 2:
+            says = "Repetitions of a picture averaged before it is decoded. Band: 95 % interval; dashed: chance."
+            made.append(_figure(words.question(task), "What repetitions buy", curves.repetitions(rows, metric), says))
     return sorted(made, key=lambda f: not f["wide"])
+
+
+def _retrieval(r: Result, task: str, q: words.Question, answers: Sequence[Predictions]) -> list[dict[str, Any]]:
+    """Figures that only a retrieval has: over the size of the gallery, and all similarities."""
+    made = []
+    if curve := (r.data.get("pool") or {}).get(task):
+        says = (
+            "Expected share of right first places in random smaller galleries, computed exactly from the ranks. Band: "
+            "95 % interval; dashed: chance. Only galleries of one size can be compared."
+        )
+        made.append(_figure(q, "What the size of the gallery does", curves.pool(curve), says))
+    mean, labels, _ = curves.similarities(answers[0])
+    if len(mean):
+        says = (
+            "Decoded trials against every candidate, averaged over subjects and seeds, in standard deviations of each "
+            "row; ordered by category. A dark diagonal is identification, dark squares along it are categories."
+        )
+        made.append(_figure(q, f"Similarity to every {q.word}", curves.matrix(mean, labels), says))
+    return made
 
 
 def _figure(q: words.Question, title: str, drawn: str, says: str, **more: Any) -> dict[str, Any]:

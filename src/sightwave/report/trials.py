@@ -14,6 +14,8 @@ from sightwave.report import eeg as drawing
 from sightwave.report import words
 from sightwave.results import Predictions, Result
 
+N_STRIPS = 12
+
 
 @dataclass(frozen=True)
 class Guess:
@@ -50,6 +52,16 @@ class Answer:
     def hit(self) -> bool:
         """Whether the right candidate is among the best that are shown."""
         return any(g.right for g in self.best)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """What was shown, to whom, and what was retrieved for it."""
+
+    label: str
+    subject: str
+    picture: str
+    answer: Answer
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,33 @@ def cards(result: Result) -> list[Card]:
     best = {task: p for task, p in best.items() if p.repetitions == top.repetitions}
     rows = [int(r) for r in result.extras["examples.row"]]
     return [_card(result, i, row, top, best, pictures) for i, row in enumerate(rows) if 0 <= row < len(top)]
+
+
+def strips(result: Result) -> list[Strip]:
+    """Lay out what was retrieved for evenly spaced test trials of the first seed, in the first image task.
+
+    Parameters
+    ----------
+    result : Result
+        Without pictures, or without an image retrieval, there are none.
+
+    Returns
+    -------
+    list of Strip
+    """
+    found = (p for task, p in best_predictions(result).items() if words.question(task).kind == "image")
+    p, pictures = next(found, None), picture_addresses(result)
+    if p is None or not pictures:
+        return []
+    first = np.flatnonzero((p.events["seed"] == p.events["seed"].iloc[0]).to_numpy())
+    rows = first[np.unique(np.linspace(0, len(first) - 1, N_STRIPS).round().astype(int))]
+    shown = [str(p.events["stimulus"].iloc[row]) for row in rows]
+    return [
+        Strip(
+            _about(s, result), str(p.events["subject"].iloc[row]), pictures.get(s, ""), answer(p, row, result, pictures)
+        )
+        for s, row in zip(shown, map(int, rows), strict=True)
+    ]
 
 
 def picture_addresses(result: Result) -> dict[str, str]:
