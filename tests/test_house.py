@@ -45,8 +45,9 @@ FLOORS = (
     {"story"},
     # doors
     {"recipes", "house", "captions", "progress", "cli_options"},
-    {"demo", "compare", "survey", "fetch", "convert", "cli_phantom", "cli_captions"},
-    {"cli_compare"},
+    {"demo", "compare", "survey", "fetch", "convert", "cli_phantom", "eeg_captions"},
+    {"reflect", "cli_compare"},
+    {"cli_captions"},
     {"cli"},
     {"__main__"},
 )

@@ -1,14 +1,15 @@
 """Image -> caption retrieval by a CLIP model: which captions it finds for an image, with chance, interval and nulls.
 
 Flow: pictures and captions -> `embed` -> {image vectors, caption vectors} -> `evaluate` -> `CaptionScores`. It needs no
-EEG: it is the ceiling of caption retrieval from EEG, whose decoded vectors may take the place of the images'.
+EEG: it is the ceiling of caption retrieval from EEG, which `eeg_captions` scores in the same way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,39 +17,58 @@ import pandas as pd
 from sightwave import files
 from sightwave.embeddings import Embeddings
 from sightwave.errors import DataError, ShapeError, SpaceError
-from sightwave.judge.captions import judge, judge_classes
-from sightwave.metrics.captions import chance_average_precision, chance_recall, clip_score, rank_captions
-from sightwave.metrics.text import THRESHOLD, bert_score, token_vectors
+from sightwave.judge.caption_ranks import (
+    CLASS,
+    CONSTANT,
+    REAL,
+    SUCCESS,
+    Bank,
+    Found,
+    Part,
+    Source,
+    constant,
+    derangement,
+    search,
+    unit,
+)  # fmt: skip
+from sightwave.judge.captions import Judged, judge, judge_classes
 from sightwave.stimuli import Stimuli
 
-KS = (1, 3, 5)
-N_MISMATCHED = 5
-"""Captions of other images that each image is paired with."""
-N_EXAMPLES, N_SHOWN = 10, 5
-CLASS = "class-aware "
-SUCCESS = f"BERTScore F1 > {THRESHOLD:g}"
+N_EXAMPLES = 10
 Progress = Callable[[str, int, int], None]
-Levels = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)
 class CaptionScores:
-    """What an image -> caption retrieval found, with its doubt.
+    """What a caption retrieval found, with its doubt.
 
     Parameters
     ----------
     table : DataFrame
-        One row per score: `value`, `low` and `high` (95 %, images drawn anew, the bank fixed), `chance` (a random order
-        of the captions, or random captions), `shuffled` with its own interval (each image has the vector of another),
-        and `most_frequent` (one order for all: captions of the commonest class first, the most typical among them).
+        One row per score: `value`, `low` and `high` (95 %; images drawn anew, with EEG also subjects and seeds where
+        there are enough; the bank fixed), `chance` (a random order of the captions, or random captions), and values
+        with ``_low`` and ``_high`` of other sources: `shuffled` (each query has the vector of another image's),
+        `most_frequent` (one order for all: captions of the commonest class first, the most typical among them). From
+        EEG also `ceiling` (the image itself, by the same CLIP), `noise` (noise of the trials' scale, decoded) and
+        `nearest` (the caption of the training trial that was decoded most alike).
     per_class : DataFrame
         Class-aware MAP of each class, `n_images`, the same columns; empty without classes.
     examples : DataFrame
-        Ten images, evenly spaced and not picked: own caption, and the first five retrieved.
+        Ten queries, evenly spaced and not picked: own caption, its rank, and the first five retrieved; from EEG also
+        those that the image retrieves.
     pairs : dict of str to ndarray
         Cosines: ``"matched"`` (N,), ``"mismatched"`` (N, 5), ``"retrieved"`` (N,).
     notes : tuple of str
         What a reader must know beside the numbers.
+    facts : dict
+        Space and counts.
+    ceiling_pairs : dict of str to ndarray
+        The same cosines for the images; empty unless the queries are EEG.
+    curve : DataFrame
+        Scores over repetitions, and over seeds whose vectors are averaged: columns `of`, `n`, `score`, `value`,
+        `low`, `high`, `chance`; empty unless the queries are EEG.
+    judged : Judged or None
+        The draws behind the intervals.
     """
 
     table: pd.DataFrame
@@ -56,15 +76,21 @@ class CaptionScores:
     examples: pd.DataFrame
     pairs: dict[str, np.ndarray]
     notes: tuple[str, ...]
+    facts: dict[str, Any] = field(default_factory=dict)
+    ceiling_pairs: dict[str, np.ndarray] = field(default_factory=dict)
+    curve: pd.DataFrame = field(default_factory=pd.DataFrame)
+    judged: Judged | None = None
 
-    def value(self, score: str) -> float:
+    def value(self, score: str, source: str = REAL) -> float:
         """Return one score by its name in the table; an unknown one is a `ValueError`."""
-        return float(self.table.loc[self.table["score"] == score, "value"].item())
+        return float(self.table.loc[self.table["score"] == score, source].item())
 
     def save(self, folder: Path) -> None:
-        """Write `scores.csv`, `per_class.csv`, `examples.csv` and `notes.txt` into a folder."""
-        for name, table in (("scores", self.table), ("per_class", self.per_class), ("examples", self.examples)):
-            files.write_text(folder / f"{name}.csv", table.to_csv(index=False))
+        """Write `scores.csv`, `per_class.csv`, `examples.csv`, `notes.txt`, and from EEG `curve.csv` into a folder."""
+        tables = {"scores": self.table, "per_class": self.per_class, "examples": self.examples, "curve": self.curve}
+        for name, table in tables.items():
+            if name != "curve" or len(table):
+                files.write_text(folder / f"{name}.csv", table.to_csv(index=False))
         files.write_text(folder / "notes.txt", "".join(f"{note}\n" for note in self.notes))
 
 
@@ -157,7 +183,8 @@ def evaluate(
     Notes
     -----
     Recall@k counts an image as found when one of its captions (class-aware: of its class) is among the first k. MAP
-    takes all of them as right. An order that only groups captions by class has a class-aware MAP above chance, as
+    takes all of them as right. Within-class scores rank an image's captions among those of its class alone:
+    what is found beyond the class. An order that only groups captions by class has a class-aware MAP above chance, as
     `most_frequent` shows. A caption that is written twice ties with its twin, and ties count against the image.
 
     BERTScore compares the first retrieved caption with the image's own. Its published threshold of F1 > 0.7 is passed
@@ -177,57 +204,71 @@ def evaluate(
         raise DataError("BERTScore needs the captions in words: give texts.")
     if len(np.unique(images.ids)) < 2:
         raise DataError(f"{len(images)} queries of one image: retrieval needs at least two images.")
-    q, c = _unit(images.vectors), _unit(captions.vectors)
-    levels: dict[str, tuple[np.ndarray, np.ndarray]] = {"": (images.ids, captions.ids)}
+    classes = None
     if labels is not None and len(set(labels.values())) > 1:
         lacking = sorted({str(i) for i in (*images.ids, *captions.ids)} - set(labels))
         if lacking:
             raise DataError(f"{len(lacking)} images have no label, e.g. {lacking[0]!r}. Give one to each, or to none.")
-        levels[CLASS] = (_labels(images.ids, labels), _labels(captions.ids, labels))
+        classes = np.array([labels[str(i)] for i in images.ids])
+    bank = Bank(captions.ids, _labels(captions.ids, labels) if labels and classes is not None else None, texts)
+    part = Part(np.arange(len(images)), np.arange(len(captions)), unit(captions.vectors))
     rng = np.random.default_rng(seed)
-    other = _others(images.ids, captions.ids, rng)
-    swapped = q[_derangement(images.ids, rng)]
-    orders = {"value": (q, c), "shuffled": (swapped, c), "most_frequent": _one_for_all(q, c, levels)}
-    found = {}
-    for i, (name, (a, b)) in enumerate(orders.items()):
-        if progress:
-            progress("rank captions", i, len(orders))
-        found[name] = rank_captions(a, b, levels, top=N_SHOWN)
-    columns = {name: _ranks(found[name].rank, found[name].average_precision) for name in orders}
-    pairs = {
-        name: _cosines(orders[name][0], c, captions.ids, images.ids, other, found[name].top[:, 0])
-        for name in ("value", "shuffled")
+    q = unit(images.vectors)
+    swapped = q[derangement(images.ids, rng)]
+    prior = {} if classes is None else dict(zip(*np.unique(classes, return_counts=True), strict=True))
+    sources: dict[str, Source] = {
+        REAL: lambda p: (q, p.vectors),
+        "shuffled": lambda p: (swapped, p.vectors),
+        CONSTANT: lambda p: (np.ones((len(p.rows), 1), np.float32), constant(p, bank.labels, prior)),
     }
-    if texts is not None and text_model is not None:
-        if progress:
-            progress("compare tokens", 0, 1)
-        chosen = {name: [texts[j] for j in f.top[:, 0]] for name, f in found.items()}
-        chosen["chance"] = [texts[j] for j in other[:, 0]]
-        columns["chance"] = {}
-        own = _own_texts(images.ids, captions.ids, texts)
-        tokens = token_vectors({t for group in (*own, *chosen.values()) for t in group}, text_model, layer=layer)
-        for name, retrieved in chosen.items():
-            columns[name] |= _bert(bert_score(retrieved, own, tokens))
-    chance = _chance(levels, len(captions))
-    for name, values in columns.pop("chance", {}).items():
-        chance[name] = float(values.mean())
-    for name, cosines in pairs.items():
-        columns[name] |= {f"CLIPScore {kind}": clip_score(x) for kind, x in cosines.items() if x.ndim == 1}
-    chance |= dict.fromkeys(("CLIPScore matched", "CLIPScore retrieved"),
-                            float(clip_score(pairs["value"]["mismatched"]).mean()))  # fmt: skip
-    chance |= {"CLIPScore AUC": 0.5, "CLIPScore overlap": 1.0}
-    judged = judge(columns, pairs, chance, images.ids, n=n_bootstrap, seed=seed)
-    per_class = pd.DataFrame()
-    if CLASS in levels:
-        by_class = {label: levels[CLASS][0] == label for label in np.unique(levels[CLASS][0])}
-        share = {label: _chance({"": (levels[CLASS][0][mine], levels[CLASS][1])}, len(captions))["MAP"]
-                 for label, mine in by_class.items()}  # fmt: skip
-        per_class = judge_classes(columns, f"{CLASS}MAP", by_class, share, images.ids, n=n_bootstrap, seed=seed)
-    examples = _examples(images.ids, captions.ids, texts, found["value"].top)
-    notes = _notes(judged, pairs["value"], images, c, levels, text_model)
+    found = search(sources, images.ids, classes, [part], bank, rng=rng, text_model=text_model, layer=layer,
+                   progress=progress)  # fmt: skip
+    # labels stay out, lest sorted images are taken for blocks of an experiment
+    events = pd.DataFrame({"stimulus": images.ids, "label": "", "fold": "all", "seed": 0})
+    events["trial"] = np.arange(len(images))
+    events[["subject", "session", "run"]] = "all"
+    scores = scores_of(found, events, classes, bank, {REAL: "retrieved"}, n_bootstrap, seed, progress)
+    facts = {"space": images.space, "n_images": len(np.unique(images.ids)), "n_captions": len(captions)}
+    first = (f"{facts['n_images']:,} images, {len(captions):,} captions, {images.space}. Intervals: 95 %, images drawn "
+             "anew, the bank fixed. Ties count against the image.")  # fmt: skip
+    notes = (first, *notes_of(scores.table, found, [part], classes, text_model))
     if progress:
         progress("done", 1, 1)
-    return CaptionScores(judged, per_class, examples, pairs["value"], notes)
+    return replace(scores, facts=facts, notes=notes)
+
+
+def scores_of(
+    found: Found,
+    events: pd.DataFrame,
+    classes: np.ndarray | None,
+    bank: Bank,
+    shown: Mapping[str, str],
+    n_bootstrap: int,
+    seed: int,
+    progress: Progress | None,
+) -> CaptionScores:
+    """Judge what was found by `search`.
+
+    Parameters
+    ----------
+    found : Found
+    events : DataFrame
+        One row per query.
+    classes : ndarray of str, shape (n_queries,), or None
+    bank : Bank
+    shown : mapping of str to str
+        Source -> how its captions are called in the examples.
+    n_bootstrap : int
+    """
+    if progress:
+        progress("draw images anew", 0, 1)
+    judged = judge(found.columns, found.pairs, events, n=n_bootstrap, seed=seed)
+    per_class = pd.DataFrame()
+    if classes is not None:
+        members = {str(label): classes == label for label in np.unique(classes)}
+        per_class = judge_classes(found.columns, f"{CLASS}MAP", members, events, n=n_bootstrap, seed=seed)
+    examples = _examples(found, events, classes, bank, shown)
+    return CaptionScores(judged.table, per_class, examples, found.pairs[REAL], (), judged=judged)
 
 
 def _same_clip(images: Embeddings, captions: Embeddings) -> None:
@@ -240,113 +281,50 @@ def _same_clip(images: Embeddings, captions: Embeddings) -> None:
         )
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    v = np.asarray(vectors, np.float32)
-    return v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12)
-
-
 def _labels(ids: np.ndarray, labels: Mapping[str, str]) -> np.ndarray:
     return np.array([labels[str(i)] for i in ids])
 
 
-def _others(of_query: np.ndarray, of_caption: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw captions of other images for each query, shape (N, 5)."""
-    drawn = rng.integers(0, len(of_caption), (len(of_query), N_MISMATCHED))
-    while (own := of_caption[drawn] == of_query[:, None]).any():
-        drawn[own] = rng.integers(0, len(of_caption), int(own.sum()))
-    return drawn
-
-
-def _derangement(ids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Give each query a row of another image, the same for all queries of one image."""
-    known, first, code = np.unique(ids, return_index=True, return_inverse=True)
-    order = rng.permutation(len(known))
-    instead = np.empty(len(known), np.int64)
-    instead[order] = np.roll(order, 1)
-    return first[instead[code]]
-
-
-def _one_for_all(q: np.ndarray, c: np.ndarray, levels: Levels) -> tuple[np.ndarray, np.ndarray]:
-    """Return vectors whose product is one order for all: captions of the commonest class first, typical ones first."""
-    order = c @ _unit(q.mean(0, keepdims=True))[0]
-    if CLASS in levels:
-        known, count = np.unique(levels[CLASS][0], return_counts=True)
-        of_caption = levels[CLASS][1]
-        at = np.minimum(np.searchsorted(known, of_caption), len(known) - 1)
-        order = order + 4 * np.where(known[at] == of_caption, np.argsort(np.argsort(count, kind="stable"))[at], -1)
-        order = order.astype(np.float64).argsort(kind="stable").argsort().astype(np.float32)
-    return np.ones((len(q), 1), np.float32), order[:, None]
-
-
-def _ranks(rank: Mapping[str, np.ndarray], precision: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-    for level in rank:
-        found |= {f"{level}recall@{k}": (rank[level] <= k).astype(float) for k in KS}
-        found |= {f"{level}MAP": precision[level]}
-    return found
-
-
-def _chance(levels: Levels, n_captions: int) -> dict[str, float]:
-    """Compute what each score is expected to be under a random order."""
-    found: dict[str, float] = {}
-    for level, (of_query, of_caption) in levels.items():
-        known, count = np.unique(of_caption, return_counts=True)
-        n_right = count[np.minimum(np.searchsorted(known, of_query), len(known) - 1)]
-        found |= {f"{level}recall@{k}": float(chance_recall(n_right, n_captions, k).mean()) for k in KS}
-        found |= {f"{level}MAP": float(chance_average_precision(n_right, n_captions).mean())}
-    return found
-
-
-def _cosines(
-    q: np.ndarray, c: np.ndarray, of_caption: np.ndarray, of_query: np.ndarray, other: np.ndarray, first: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Cosines of each query with the mean of its own captions, with those of others, and with the first retrieved."""
-    known, code, count = np.unique(of_caption, return_inverse=True, return_counts=True)
-    total = np.zeros((len(known), c.shape[1]))
-    np.add.at(total, code, c)
-    own = (total / count[:, None])[np.searchsorted(known, of_query)]
-    many = np.stack([np.einsum("nd,nd->n", q, c[column]) for column in other.T], axis=1)
-    return {"matched": np.einsum("nd,nd->n", q, own), "mismatched": many,
-            "retrieved": np.einsum("nd,nd->n", q, c[first])}  # fmt: skip
-
-
-def _own_texts(of_query: np.ndarray, of_caption: np.ndarray, texts: Sequence[str]) -> list[tuple[str, ...]]:
-    own: dict[str, list[str]] = {}
-    for i, text in zip(of_caption, texts, strict=True):
-        own.setdefault(str(i), []).append(text)
-    return [tuple(own[str(i)]) for i in of_query]
-
-
-def _bert(scores: np.ndarray) -> dict[str, np.ndarray]:
-    found = {f"BERTScore {name}": scores[:, i] for i, name in enumerate(("precision", "recall", "F1"))}
-    return found | {SUCCESS: (scores[:, 2] > THRESHOLD).astype(float)}
-
-
 def _examples(
-    of_query: np.ndarray, of_caption: np.ndarray, texts: Sequence[str] | None, top: np.ndarray
+    found: Found, events: pd.DataFrame, classes: np.ndarray | None, bank: Bank, shown: Mapping[str, str]
 ) -> pd.DataFrame:
-    rows = np.unique(np.linspace(0, len(of_query) - 1, N_EXAMPLES).round().astype(int))
-    said = [f"(caption of {i})" for i in of_caption] if texts is None else texts
-    own = [next(said[int(j)] for j in np.flatnonzero(of_caption == of_query[i])) for i in rows]
-    found = {f"retrieved_{k + 1}": [said[int(j)] for j in top[rows, k]] for k in range(top.shape[1])}
-    return pd.DataFrame({"image": of_query[rows], "caption": own, **found})
+    """Ten queries of the first seed at fixed places, with the captions that came first, in words and by image."""
+    own = np.flatnonzero(events["seed"] == events["seed"].iloc[0])
+    rows = own[np.unique(np.linspace(0, len(own) - 1, N_EXAMPLES).round().astype(int))]
+    of_query = events["stimulus"].to_numpy().astype(str)[rows]
+    said = [f"(caption of {i})" for i in bank.ids] if bank.texts is None else bank.texts
+    first = {str(i): j for j, i in reversed(list(enumerate(bank.ids)))}
+    table = {"image": of_query, "caption": [said[first[i]] for i in of_query], "rank": found.rank[rows],
+             "label": "" if classes is None else classes[rows],
+             "subject": events["subject"].to_numpy()[rows]}  # fmt: skip
+    for source, name in shown.items():
+        for k in range(found.top[source].shape[1] if source in found.top else 0):
+            at = found.top[source][rows, k]
+            table |= {f"{name}_{k + 1}": [said[j] for j in at], f"{name}_{k + 1}_of": bank.ids[at]}
+            if bank.labels is not None:
+                table |= {f"{name}_{k + 1}_label": bank.labels[at]}
+    return pd.DataFrame(table)
 
 
-def _notes(
-    table: pd.DataFrame,
-    pairs: Mapping[str, np.ndarray],
-    images: Embeddings,
-    c: np.ndarray,
-    levels: Levels,
-    model: object,
+def notes_of(
+    table: pd.DataFrame, found: Found, parts: Sequence[Part], classes: np.ndarray | None, model: object
 ) -> tuple[str, ...]:
-    n_images = len(np.unique(images.ids))
-    notes = [f"{n_images:,} images, {len(c):,} captions, {images.space}. Intervals: 95 %, images drawn anew, the bank "
-             "fixed. Ties count against the image."]  # fmt: skip
-    twins = len(c) - len({row.tobytes() for row in c})
+    """Say in words what a reader must know beside the numbers.
+
+    Parameters
+    ----------
+    table : DataFrame
+    found : Found
+    parts : sequence of Part
+    classes : ndarray of str, shape (n_queries,), or None
+    model : object
+        None says that there was no text model.
+    """
+    notes = []
+    twins = max(len(p.vectors) - len({row.tobytes() for row in p.vectors}) for p in parts)
     if twins:
         notes.append(f"Captions that repeat the vector of another, and tie with it: {twins:,}.")
-    if CLASS not in levels:
+    if classes is None:
         notes.append("The images have no categories, so nothing is class-aware here.")
     if model is None:
         notes.append("BERTScore was left out: no text model was given.")
@@ -357,7 +335,7 @@ def _notes(
             f"{SUCCESS}: {row['value']:.1%} of the retrieved captions, and {row['chance']:.1%} of RANDOM captions of "
             f"other images: {verdict}. With roberta-large, 100 % of the pairs of a published retrieval passed it."
         )
-    cosine = {name: float(x.mean()) for name, x in pairs.items()}
+    cosine = {name: float(x.mean()) for name, x in found.pairs[REAL].items()}
     notes.append(f"Bare cosines: matched {cosine['matched']:.3f}, mismatched {cosine['mismatched']:.3f}, retrieved "
                  f"{cosine['retrieved']:.3f}; CLIPScore is 2.5 times that. The retrieved caption is the highest of the "
                  "bank, so it scores high whatever the image: compare it with its shuffled null.")  # fmt: skip

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from sightwave import __version__, errors
-from sightwave.cli_captions import captions
+from sightwave.cli_captions import captions, from_result, write_page
 from sightwave.cli_compare import compare
 from sightwave.cli_options import Clip, Data, Device, Out, Resume, Seeds, Smoke, Start, Subjects, listed, numbers
 from sightwave.cli_phantom import phantom
@@ -142,6 +142,10 @@ def run(
     for note in filter(None, [words.efficiencies(result), *words.notes(result)]):
         console.print(note, style="dim", highlight=False)
     console.print(f"Report: [bold]{written}[/]")
+    if result.data.get("kept"):
+        with Progress(console) as tell:
+            scores = from_result(result, progress=tell)
+        console.print(f"Captions: [bold]{write_page(out / f'{name}-captions.html', result, scores)}[/]")
 
 
 @app.command("list")

@@ -14,6 +14,7 @@ from torch import nn
 from sightwave.align import STRANGER, Aligner
 from sightwave.cache import stored
 from sightwave.decode.base import Decoded
+from sightwave.decode.captions import Keeper, most_alike, noise_like
 from sightwave.decode.classify import Classify
 from sightwave.decode.retrieve import Retrieve
 from sightwave.embeddings import Embeddings
@@ -168,6 +169,34 @@ class Fold:
         if any(task.needs_train for task in self.recipe.tasks):
             decoded = replace(decoded, train=self._decoded(decoder, self._train))
         return [task.predict(decoded) for task in self.recipe.tasks]
+
+    def keep(self, decoder: Decoder, keeper: Keeper, raw: Trials, ready: Trials, n: int, *, nulls: bool) -> None:
+        """Hand the decoded trials to ``keeper``.
+
+        Parameters
+        ----------
+        decoder : Decoder
+        keeper : Keeper
+        raw, ready : Trials
+            Opened test trials before and after the steps.
+        n : int
+            How many repetitions they are the average of, at most.
+        nulls : bool
+            Whether to decode noise in their place, and to look for the training trials most like them.
+        """
+        space = keeper.target.space
+        mine, targets = self._vectors(decoder, ready, space), self._targets(decoder)[space]
+        if not nulls:
+            return keeper.add(n, mine, targets)
+        nearest = self._train.events["stimulus"].to_numpy()[
+            most_alike(mine, self._vectors(decoder, self._train, space))
+        ]
+        alone = all(step.each_alone or step.train_only for step in self.steps)
+        parts = [self._vectors(decoder, self.prepare(part), space) for part in noise_like(raw, alone, decoder.seed)]
+        return keeper.add(n, mine, targets, noise=np.concatenate(parts), nearest=nearest)
+
+    def _vectors(self, decoder: Decoder, trials: Trials, space: str) -> np.ndarray:
+        return decode(decoder.aligner, self._trial_set(trials), device=self.device)[space]
 
     def _build(self, seed: int) -> tuple[Aligner, dict[str, nn.Module]]:
         """Make an untrained aligner and its towers, with weights drawn from the seed."""

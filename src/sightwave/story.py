@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ import torch
 
 from sightwave import __version__, files
 from sightwave.decode.base import Task
+from sightwave.decode.captions import TEXT, Keeper
 from sightwave.decode.retrieve import Retrieve
 from sightwave.describe import describe, key
 from sightwave.errors import DataError, LeakError, MissingFile, RecipeError, one_of
@@ -132,7 +134,8 @@ def run(
     opened: list[Trials] = []
     history: dict[str, list[float]] = {}
     costs: list[Cost] = []
-    kept: dict[str, dict[str, np.ndarray]] = {}
+    learnt: dict[str, dict[str, np.ndarray]] = {}
+    keepers = _keepers(recipe)
     for f, split in enumerate(splits):
         fold = Fold(recipe, split, stimuli, subjects=subjects, device=device)
         decoders = []
@@ -148,7 +151,7 @@ def run(
             tell("training", before + 1, jobs)
             decoders.append(decoder)
             costs.append(decoder.cost)
-            kept |= {weights_name(split.name, seed): weights(decoder)} if save_weights else {}
+            learnt |= {weights_name(split.name, seed): weights(decoder)} if save_weights else {}
         history = history or decoders[0].history
         why = f"score {name}, {split.name}"
         known = None if features is None else fold.noise_free(decoders[0], features)
@@ -157,6 +160,8 @@ def run(
             raw = test if n == 1 else test.average(at_most=n)
             ready = fold.prepare(raw)
             for decoder in decoders:
+                for keeper in keepers:
+                    fold.keep(decoder, keeper, raw, ready, n, nulls=n == levels[-1])
                 for task, answer in zip(recipe.tasks, fold.ask(decoder, ready), strict=True):
                     said.setdefault((task.name, n), []).append(answer)
             for answer in fold.ask_noise_free(decoders[0], known, ready) if known else ():
@@ -175,6 +180,10 @@ def run(
         n_bootstrap=n_bootstrap,
     )
     extras, facts = material(predictions[-1], opened, stimuli)
+    if keepers:
+        tell("keeping captions", 0, 1)
+        kept, facts["kept"] = _kept(keepers, predictions, stimuli, splits)
+        extras |= kept
     extras |= {f"history.{k}": np.array(v) for k, v in history.items() if v}
     facts |= trials.describe() | {
         "fingerprint": fingerprint,
@@ -199,7 +208,7 @@ def run(
         opened=times_opened(ledger, sealed),
         selection=recipe.selection,
         extras=extras,
-        weights=kept,
+        weights=learnt,
         parameters=costs[0].parameters,
         provenance=_provenance(start, device, costs),
     )
@@ -266,6 +275,26 @@ def _check_start(recipe: Recipe, fingerprint: str, subjects: Sequence[str]) -> s
             "Run it anew on the same, with --save-weights."
         )
     return files.sha256(folder / "manifest.json")
+
+
+def _keepers(recipe: Recipe) -> list[Keeper]:
+    """One for each task that retrieves captions: all that is asked of captions is answered from what they keep."""
+    target = {t.space: t for t in recipe.targets}
+    return [
+        Keeper(task.name, target[task.space], everything=task.gallery == "all")
+        for task in recipe.tasks
+        if isinstance(task, Retrieve) and task.space.startswith(TEXT)
+    ]
+
+
+def _kept(
+    keepers: Sequence[Keeper], predictions: Sequence[Predictions], stimuli: Stimuli, splits: Sequence[Split]
+) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
+    """Finish the keepers: arrays of all, and facts of each."""
+    train = pd.concat([s.trials.events.iloc[s.train_rows] for s in splits])
+    prior = {str(k): int(n) for k, n in train["label"].value_counts().items()}
+    done = [k.finish(t, [p for p in predictions if p.task == k.task], stimuli, prior) for t, k in enumerate(keepers)]
+    return {name: array for arrays, _ in done for name, array in arrays.items()}, [facts for _, facts in done]
 
 
 def _check_pictures(recipe: Recipe, stimuli: Stimuli, root: Path | None) -> None:

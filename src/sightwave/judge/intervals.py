@@ -66,6 +66,41 @@ def bootstrap(predictions: Predictions, metrics: Sequence[Metric], *, n: int = 1
     binomial one for as many units as were drawn: 0.025 ** (1 / n_units) below 1, or its mirror image above 0.
     """
     check(predictions)
+    drawn = resample(predictions, n=n, seed=seed)
+    low, high = np.empty((2, len(metrics), len(drawn.n_units)))
+    for i, metric in enumerate(metrics):
+        values = by_subject(metric, predictions, weight=drawn.weight, seed_weight=drawn.seed_weight)
+        low[i], high[i] = ends(
+            with_all(values, drawn.subject_weight), drawn.n_units if higher_is_better(metric) else None
+        )
+    return Intervals((ALL, *subjects(predictions)), low, high, drawn.resampled)
+
+
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """The draws of a bootstrap.
+
+    Parameters
+    ----------
+    weight : Draws
+        How often each unit counts.
+    seed_weight : ndarray, shape (M, R), or None
+    subject_weight : ndarray, shape (M, S), or None
+    n_units : ndarray of int, shape (S + 1,)
+        Units of all and of each subject.
+    resampled : tuple of str
+        As in `Intervals`.
+    """
+
+    weight: Draws
+    seed_weight: np.ndarray | None
+    subject_weight: np.ndarray | None
+    n_units: np.ndarray
+    resampled: tuple[str, ...]
+
+
+def resample(predictions: Predictions, *, n: int, seed: int) -> Resampled:
+    """Draw units, seeds and subjects of ``predictions`` anew, n times, by the rules of `bootstrap`."""
     rng, everyone, n_seeds = np.random.default_rng(seed), subjects(predictions), len(seeds(predictions))
     unit, kind = units(predictions)
     weight = Draws(multiplicities(rng, n, int(unit.max()) + 1), unit)
@@ -73,17 +108,27 @@ def bootstrap(predictions: Predictions, metrics: Sequence[Metric], *, n: int = 1
     subject_weight = multiplicities(rng, n, len(everyone)) if len(everyone) >= MIN_SUBJECTS else None
     names = [subject_weight is not None, True, seed_weight is not None]
     resampled = tuple(name for name, there in zip(("subjects", kind, "seeds"), names, strict=True) if there)
-    low, high = np.empty((2, len(metrics), len(everyone) + 1))
     n_units = np.array([len(np.unique(unit))]
                        + [len(np.unique(unit[predictions.events["subject"] == s])) for s in everyone])  # fmt: skip
-    for i, metric in enumerate(metrics):
-        drawn = by_subject(metric, predictions, weight=weight, seed_weight=seed_weight)
-        low[i], high[i] = ends(with_all(drawn, subject_weight))
-        if higher_is_better(metric):  # such metrics end at 1
-            same = low[i] == high[i]
-            low[i] = np.where(same & (high[i] == 1), ((1 - LEVEL) / 2) ** (1 / n_units), low[i])
-            high[i] = np.where(same & (high[i] == 0), 1 - ((1 - LEVEL) / 2) ** (1 / n_units), high[i])
-    return Intervals((ALL, *everyone), low, high, resampled)
+    return Resampled(weight, seed_weight, subject_weight, n_units, resampled)
+
+
+def ends(values: np.ndarray, n_units: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Find the ends of the 95 % interval, row by row.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_rows, M)
+        NaN where a draw has no value.
+    n_units : ndarray of int, shape (n_rows,), or None
+        Given for scores that end at 1: where the bootstrap is blind, the far end is the exact binomial one.
+    """
+    low, high = _ends(values)
+    if n_units is not None:
+        same, tail = low == high, (1 - LEVEL) / 2
+        low = np.where(same & (high == 1), tail ** (1 / n_units), low)
+        high = np.where(same & (high == 0), 1 - tail ** (1 / n_units), high)
+    return low, high
 
 
 def units(predictions: Predictions) -> tuple[np.ndarray, str]:
@@ -105,7 +150,7 @@ def multiplicities(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
     return np.bincount(flat.ravel(), minlength=n * size).reshape(n, size)
 
 
-def ends(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ends(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Take the ends of the 95 % interval over the draws, row by row; NaN where no draw has a value.
 
     Parameters

@@ -74,8 +74,13 @@ def render(
     )
 
 
-@cache
 def _template() -> Any:
+    return environment().get_template("page.html.j2")
+
+
+@cache
+def environment() -> Any:
+    """Return what the templates of this room are rendered by: text is escaped, and what is undefined is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -83,7 +88,7 @@ def _template() -> Any:
     room = Environment(loader=here, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     room.filters["solid"] = _solid
     room.filters["drawn"] = Markup  # only for figures, whose text matplotlib has escaped
-    return room.get_template("page.html.j2")
+    return room
 
 
 def _part(r: Result, *, first: bool) -> dict[str, Any]:
