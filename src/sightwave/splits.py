@@ -130,12 +130,12 @@ def _counts(trials: Trials) -> str:
 
 
 def _by_subject(trials: Trials, joint: bool) -> Iterator[tuple[str, Mask]]:
-    subjects = trials.events["subject"].to_numpy()
     if joint:
         yield "all subjects", np.ones(len(trials), bool)
     else:
-        for s in pd.unique(subjects):
-            yield f"sub-{s}", subjects == s
+        code, names = pd.factorize(trials.events["subject"])
+        for i, s in enumerate(names):
+            yield f"sub-{s}", code == i
 
 
 def _each_in_turn(trials: Trials, word: str, values: pd.Series[str]) -> Iterator[tuple[str, Mask, Mask, Mask]]:
@@ -280,12 +280,13 @@ class LeaveOneSubjectOut(Splitter):
 
     def parts(self, trials: Trials) -> Iterator[tuple[str, Mask, Mask, Mask]]:
         """Yield one fold per subject."""
-        none, subjects = np.zeros(len(trials), bool), trials.events["subject"].to_numpy()
-        ids = _share(trials.events["stimulus"].to_numpy(), (self.stimuli_too,), self.seed)[0]
-        held = _isin(trials, "stimulus", ids) if self.stimuli_too else ~none
-        for s in pd.unique(subjects):
-            train = (subjects != s) & ~held if self.stimuli_too else subjects != s
-            yield f"sub-{s}", train, none, (subjects == s) & held
+        none = np.zeros(len(trials), bool)
+        held, seen = ~none, none
+        if self.stimuli_too:
+            ids = _share(trials.events["stimulus"].to_numpy(), (self.stimuli_too,), self.seed)[0]
+            held = seen = _isin(trials, "stimulus", ids)
+        for name, mine in _by_subject(trials, False):
+            yield name, ~mine & ~seen, none, mine & held
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ An array that maps its own file stays there. What had to be unpickled, cast or a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from sightwave.trials import Trials
 
 SMALL = 1 << 26
 """Bytes. A file that has no more is read anew each time, which takes less than a second."""
+NOTED = 1 << 18
+"""Bytes. A list in a file of so many is kept as JSON, which needs no worker to read."""
 
 
 def prepared(
@@ -71,6 +74,22 @@ def prepared(
         known = {"about": about, "file": where[0], "at": where[1], "shape": list(trials.shape), "dtype": dtype.str}
         files.write_json(index, known)
     return trials, about, place
+
+
+def noted(path: Path, read: Callable[[], Any]) -> Any:
+    """Return plain JSON that ``read`` takes from a file, read once unless the file is small or changes."""
+    if path.stat().st_size < NOTED:
+        return read()
+    note = folder() / f"noted-{key(identity(path))}.json"
+    if note.exists():
+        try:
+            return files.read_json(note)
+        except DataError:
+            note.unlink(missing_ok=True)
+    value = read()
+    with suppress(OSError, TypeError, ValueError, RecursionError):  # no room, or no plain JSON: it is read again
+        files.write_json(note, value)
+    return value
 
 
 def joined(parts: Sequence[tuple[np.ndarray, str]]) -> np.ndarray:
