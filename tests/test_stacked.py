@@ -1,4 +1,5 @@
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,11 @@ from sightwave.encoders.eegnet import EEGNet
 from sightwave.encoders.nice import TSConv
 from sightwave.encoders.project import EEGProject
 from sightwave.errors import RecipeError
+from sightwave.house import load_recipe
 from sightwave.losses.contrastive import InfoNCE
 from sightwave.losses.labels import CrossEntropy
+from sightwave.recipe import small
+from sightwave.story import run
 from sightwave.targets.base import Lookup
 from sightwave.train import Solve, Stage, TrialSet, fit
 from sightwave.train.stacked import fit_stacked
@@ -103,3 +107,17 @@ def test_what_cannot_be_stacked_is_refused_with_a_way_out() -> None:
         attempt(plain, towers(), n_subjects=2)
     with pytest.raises(RecipeError, match="patience"):
         attempt(Stage(losses=LOSSES, epochs=3, keep="best", patience=1), towers())
+
+
+def test_a_run_of_seeds_together_scores_as_one_after_the_other(tmp_path: Path) -> None:
+    recipe = small(load_recipe("demo")[1])
+    one, both = (run(recipe, out=tmp_path, subjects=["01"], seeds=(0, 1), n_permutations=20, n_bootstrap=20,
+                     together=together) for together in (False, True))  # fmt: skip
+    a, b = one.predictions[0], both.predictions[0]
+    assert a.events[["trial", "seed"]].equals(b.events[["trial", "seed"]])
+    assert np.corrcoef(a.scores.ravel(), b.scores.ravel())[0, 1] > 0.99
+
+
+def test_seeds_together_are_not_resumed(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="keep no checkpoints"):
+        run(small(load_recipe("demo")[1]), out=tmp_path, seeds=(0, 1), together=True, resume=True)

@@ -87,14 +87,14 @@ def test_weights_that_may_have_seen_the_test_part_are_refused(task_1, tmp_path):
 
 def test_weights_that_do_not_fit_or_are_not_there_are_named(task_1, tmp_path):
     wider = replace(started(CAPTION, task_1), encoder=partial(EEGProject, width=9))
-    with pytest.raises(RecipeError, match="The encoder of .* is not built as this recipe builds it"):
+    with pytest.raises(RecipeError, match=r"The encoder of .* is not built as this recipe builds it"):
         go(wider, tmp_path, "caption")
     with pytest.raises(MissingFile, match=r"No weights-all-subjects-seed-1\.safetensors"):
         go(started(CAPTION, task_1), tmp_path, "caption", seeds=(1,))
     with pytest.raises(RecipeError, match="has learnt all that this recipe trains: label"):
         started(CATEGORY, task_1)
     go(CATEGORY, tmp_path, "plain")
-    with pytest.raises(MissingFile, match="holds no weights. Run that recipe again with --save-weights"):
+    with pytest.raises(MissingFile, match=r"holds no weights\. Run that recipe again with --save-weights"):
         started(CAPTION, next(tmp_path.glob("plain-*")))
 
 

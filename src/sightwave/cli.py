@@ -101,6 +101,9 @@ def run(
     subjects: Subjects = "",
     seeds: Seeds = "0",
     smoke: Smoke = False,
+    together: Annotated[
+        bool, typer.Option(help="Train the seeds in one stack of weights: for a GPU; slower on a CPU.")
+    ] = False,
     resume: Resume = False,
     set_: Settings = None,
     clip: Clip = "",
@@ -125,6 +128,7 @@ def run(
             subjects=listed(subjects) or None,
             seeds=numbers(seeds),
             device=device,
+            together=together,
             resume=resume,
             save_weights=save_weights,
             smoke=smoke,

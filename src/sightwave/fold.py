@@ -26,7 +26,7 @@ from sightwave.recipe import Recipe
 from sightwave.results import Predictions, read_weights
 from sightwave.splits import Split
 from sightwave.stimuli import Stimuli
-from sightwave.train import Cost, Meter, TrialSet, decode, fit, n_learning
+from sightwave.train import Cost, Meter, TrialSet, decode, fit, fit_stacked, n_learning
 from sightwave.trials import Trials
 
 Progress = Callable[[int, int], None]
@@ -122,6 +122,26 @@ class Fold:
             progress=meter.tick,
         )
         return Decoder(seed, aligner, towers, history, meter.read(parameters))
+
+    def train_together(self, seeds: Sequence[int], *, progress: Progress | None = None) -> list[Decoder]:
+        """Train one decoder per seed in one stack of weights; see `train.fit_stacked`."""
+        meter = Meter(self.device, progress)
+        built = [self._build(seed) for seed in seeds]
+        aligners, towers = [aligner for aligner, _ in built], built[0][1]
+        parameters = n_learning(aligners[0], towers, self.recipe.stages)
+        histories = fit_stacked(
+            aligners,
+            self.recipe.stages,
+            self._trial_set(self._train),
+            towers,
+            seeds=seeds,
+            val=self._trial_set(self._val),
+            device=self.device,
+            progress=meter.tick,
+        )
+        cost = meter.read(parameters)
+        cost = replace(cost, epoch_s=cost.epoch_s / len(seeds))
+        return [Decoder(s, a, towers, h, cost) for s, a, h in zip(seeds, aligners, histories, strict=True)]
 
     def prepare(self, raw: Trials) -> Trials:
         """Apply the fitted steps to opened test trials, but for those that are for training only."""

@@ -52,6 +52,7 @@ def run(
     seeds: Sequence[int] = (0,),
     device: str = "auto",
     resume: bool = False,
+    together: bool = False,
     reuse: bool = False,
     save_weights: bool = False,
     smoke: bool = False,
@@ -77,6 +78,9 @@ def run(
         ``"auto"`` takes a GPU when there is one; else as torch names it.
     resume : bool
         Go on from the checkpoints of a run that was killed; the result is the same to the bit.
+    together : bool
+        Train the seeds in one stack of weights, for a GPU that one seed leaves idle; equal up to rounding. Slower on a
+        CPU, and no checkpoints are kept.
     reuse : bool
         Take the result that is under ``out`` already, if there is one of the same recipe, data, subjects, seeds and
         version; a damaged one is made anew.
@@ -98,8 +102,10 @@ def run(
     LeakError
         If the audit fails and the recipe does not name the leak.
     RecipeError
-        If the device is not there.
+        If the device is not there, or seeds shall be trained together that cannot be.
     """
+    if together and resume:
+        raise RecipeError("Seeds that are trained together keep no checkpoints: leave --together or --resume out.")
     start, tell = time.time(), progress or (lambda what, done, total: None)
     out, root = Path(out), Path(data) if data and not smoke else None
     recipe = small(recipe) if smoke else recipe
@@ -114,6 +120,8 @@ def run(
     _check_pictures(recipe, stimuli, root)
     subjects, fingerprint = tuple(subjects or recipe.dataset.subjects(root)), trials.fingerprint()
     who = {"recipe": key(recipe), "data": fingerprint, "subjects": list(subjects), "device": device}
+    if together and len(seeds) > 1:
+        who["together"] = True
     if recipe.start is not None:
         who["start"] = _check_start(recipe, fingerprint, subjects)
     folder = out / f"{name}-{key([who, list(seeds)])[:8]}"
@@ -139,7 +147,10 @@ def run(
     for f, split in enumerate(splits):
         fold = Fold(recipe, split, stimuli, subjects=subjects, device=device)
         decoders = []
-        for s, seed in enumerate(seeds):
+        if "together" in who:
+            decoders = fold.train_together(seeds, progress=partial(_tell_training, tell, f, len(splits)))
+            tell("training", f + 1, len(splits))
+        for s, seed in enumerate(() if decoders else seeds):
             before, jobs = f * len(seeds) + s, len(splits) * len(seeds)
             decoder = fold.train(
                 seed,
@@ -150,8 +161,8 @@ def run(
             )
             tell("training", before + 1, jobs)
             decoders.append(decoder)
-            costs.append(decoder.cost)
-            learnt |= {weights_name(split.name, seed): weights(decoder)} if save_weights else {}
+        costs += [d.cost for d in decoders]
+        learnt |= {weights_name(split.name, d.seed): weights(d) for d in decoders if save_weights}
         history = history or decoders[0].history
         why = f"score {name}, {split.name}"
         known = None if features is None else fold.noise_free(decoders[0], features)
