@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import subprocess
+import sys
 import tarfile
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from sightwave import files
+from sightwave import files, ondisk
 from sightwave.datasets.cvpr40 import Cvpr40
 from sightwave.datasets.mss import ANOMALOUS, CATEGORIES, Mss
 from sightwave.datasets.own import Own, write_own
@@ -27,6 +28,7 @@ from sightwave.errors import DataError, LeakError, MissingFile, RecipeError, Sha
 from sightwave.judge.audit import audit
 from sightwave.phantom.layouts import write_cvpr40, write_mss, write_things_eeg2
 from sightwave.preprocess import Average, Standardise
+from sightwave.reading import unpickle
 from sightwave.reading.unpickle import load_pickle
 from sightwave.recipe import Recipe
 from sightwave.splits import BySession, Published, Shuffled
@@ -81,6 +83,70 @@ def test_pickles_of_arrays_come_back_as_they_were(tmp_path, protocol):
     for name, value in CONTENT.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
     assert type(found["eeg"]) is np.ndarray
+
+
+BIG = np.random.default_rng(1).standard_normal((120, 4, 63)).astype(np.float32)  # beyond a frame of pickle
+SEVERAL = {
+    "in a dict": {"eeg": BIG, "ch_names": ["Oz"]},
+    "twice": {"eeg": BIG, "again": BIG},
+    "half precision, Fortran order": {"eeg": np.asfortranarray(np.tile(BIG[0], (99, 1)).astype(np.float16))},
+    "in a list": [BIG, BIG + 1],
+    "deep": {"a": {"eeg": BIG}},
+    "alone": BIG,
+    "bytes": {"raw": BIG.tobytes(), "eeg": BIG},
+}
+
+
+@pytest.mark.parametrize("container", ["pickle", "npy", "torch"])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("what", SEVERAL)
+def test_a_large_array_is_mapped_from_where_it_lies_and_is_the_same(tmp_path, what, protocol, container, monkeypatch):
+    monkeypatch.setattr(unpickle, "MAPPED", 1000)
+    path, value = tmp_path / "x", SEVERAL[what]
+    with path.open("wb") as f:
+        if container == "torch":
+            torch.save(value, f, pickle_protocol=protocol)
+        else:
+            if container == "npy":
+                np.lib.format.write_array_header_1_0(f, {"descr": "|O", "fortran_order": False, "shape": ()})
+                value = np.array(value, object) if isinstance(value, dict) else value
+            pickle.dump(value, f, protocol=protocol)
+    if container == "npy" and not isinstance(SEVERAL[what], dict):
+        with pytest.raises(DataError, match="the header says shape"):
+            unpickle._load(path)
+        return
+    found = unpickle._load(path)
+
+    def same(a, b):
+        if isinstance(b, dict):
+            return a.keys() == b.keys() and all(same(a[k], b[k]) for k in b)
+        return a.dtype == b.dtype and np.array_equal(a, b) if isinstance(b, np.ndarray) else list(a) == list(b)
+
+    expected = SEVERAL[what]
+    assert all(map(same, found, expected)) if isinstance(expected, list) else same(found, expected)
+    if what in ("in a dict", "twice") and protocol > 2:
+        assert ondisk.place_of(found["eeg"])[0] == str(path)
+
+
+def test_opening_a_large_pickle_takes_no_memory_for_its_arrays(tmp_path):
+    eeg = np.broadcast_to(BIG[:1], (100_000, 4, 63))  # 101 MB
+    files.save_pickle(tmp_path / "x.npy", {"eeg": np.ascontiguousarray(eeg)}, wrapped=True)
+    script = """
+import sys
+from pathlib import Path
+from sightwave.reading.unpickle import _load
+def peak():  # of this process alone; ru_maxrss begins at its parent's
+    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1000
+before = peak()
+eeg = _load(Path(sys.argv[1]))["eeg"]
+opened = peak() - before
+print(opened, peak() - before if eeg.sum() else 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "x.npy"], capture_output=True, text=True, check=True
+    )
+    opened, read = map(float, done.stdout.split())
+    assert opened < 10 < 90 < read
 
 
 def test_a_dict_saved_with_numpy_comes_back_as_the_dict(tmp_path):

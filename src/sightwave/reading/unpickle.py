@@ -3,11 +3,13 @@
 No name is imported because a file says so: each allowed one is answered by a small stand-in made here, anew for every
 file, which checks what it is given. Three containers are known: a plain pickle, ``.npy`` of objects, and torch files,
 zip and legacy. ``torch.load(weights_only=True)`` does not read protocol 5, in which THINGS-EEG2 circulates. All of it
-happens in a worker, since a few bytes of a pickle can ask for any amount of memory and time.
+happens in a worker, since a few bytes of a pickle can ask for any amount of memory and time. Large arrays are passed
+over and mapped from where they lie, so a file of 4 GB is opened without being read.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import pickle
 import re
@@ -31,6 +33,8 @@ __all__ = ["load_pickle"]
 _STORAGES = {"DoubleStorage": "f8", "FloatStorage": "f4", "HalfStorage": "f2", "LongStorage": "i8", "IntStorage": "i4",
              "ShortStorage": "i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?"}  # fmt: skip
 _TORCH_LEGACY = 0x1950A86A20F9469CFC6C
+MAPPED = 1 << 26
+"""Bytes of an array that is mapped and not read. So large a piece of memory is fresh, and costs nothing untouched."""
 _BROKEN = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError, ImportError,
     OverflowError, RecursionError, NotImplementedError, AssertionError, struct.error, zipfile.BadZipFile,
@@ -49,7 +53,7 @@ def load_pickle(path: Path) -> Any:
     Returns
     -------
     object
-        Tensors come back as arrays, which stay on disk, memory-mapped, and cannot be written to.
+        Tensors come back as arrays; they and other large arrays stay on disk, memory-mapped, and cannot be written to.
 
     Raises
     ------
@@ -67,17 +71,13 @@ def load_pickle(path: Path) -> Any:
 
 def _load(path: Path) -> Any:
     try:
-        with path.open("rb") as f:
-            head = f.read(8)
-            f.seek(0)
-            if head.startswith(b"/annex/") or head.startswith(b"version "):
-                raise DataError(f"{path}: a pointer to content that is not here. Download it (datalad get, git lfs).")
-            if head.startswith(b"\x93NUMPY"):
-                return _npy(f, path)
-            if head.startswith(b"PK\x03\x04"):
-                return _torch_zip(path)
-            found = _Reader(f, path).load()
-            return _torch_legacy(f, path) if _is_magic(found) else found
+        with _Passing(path.open("rb", buffering=0), path) as f:
+            found = f.filled(_content(f, path))
+            if f.missing or f.unclaimed:  # lies where it cannot be exchanged, or is no array: everything is read
+                f.whole = None
+                f.seek(0)
+                found = _content(f, path)
+            return found
     except DataError as e:
         raise e if str(path) in str(e) else DataError(f"{path}: holds {e}.") from e
     except _BROKEN as e:
@@ -85,12 +85,70 @@ def _load(path: Path) -> Any:
         raise DataError(f"{path}: not a whole pickle of plain data ({what[:200]}). Copy the file again.") from e
 
 
+def _content(f: io.BufferedReader, path: Path) -> Any:
+    head = f.read(8)
+    f.seek(0)
+    if head.startswith(b"/annex/") or head.startswith(b"version "):
+        raise DataError(f"{path}: a pointer to content that is not here. Download it (datalad get, git lfs).")
+    if head.startswith(b"\x93NUMPY"):
+        return _npy(f, path)
+    if head.startswith(b"PK\x03\x04"):
+        return _torch_zip(f, path)
+    found = _Reader(f, path).load()
+    return _torch_legacy(f, path) if _is_magic(found) else found
+
+
+class _Passing(io.BufferedReader):
+    """A file that passes over large pieces of bytes, and knows where in it they lie."""
+
+    def __init__(self, raw: io.RawIOBase, path: Path):
+        super().__init__(raw)
+        self.whole: np.ndarray | None = np.memmap(path, np.uint8, "r") if path.stat().st_size else None
+        self.missing: dict[int, tuple[object, np.ndarray]] = {}
+        self.unclaimed: set[int] = set()
+        self._ends: dict[int, tuple[int, int]] = {}
+
+    def readinto(self, memory: Any) -> int:
+        """Fill ``memory``, unless it is large: then note where it ends, and where in the file."""
+        if len(memory) < MAPPED or self.whole is None or (end := self.tell() + len(memory)) > len(self.whole):
+            return super().readinto(memory)
+        self._ends[_address(memory) + len(memory)] = end, len(memory)
+        self.unclaimed.add(end)
+        self.seek(end)
+        return len(memory)
+
+    def place_of(self, raw: Any) -> np.ndarray | None:
+        """Bytes of the file that belong into ``raw``, shape (n,); None when they are there."""
+        if self.whole is None or not isinstance(raw, (bytes, bytearray)) or len(raw) < MAPPED:
+            return None
+        # what was read ahead stands in front, so the ends are compared
+        end, n = self._ends.get(_address(raw) + len(raw), (0, 0))
+        if not 0 < n <= len(raw) <= end:
+            return None
+        self.unclaimed.discard(end)
+        return self.whole[end - len(raw) : end]
+
+    def filled(self, found: Any) -> Any:
+        """Put mapped arrays into the dict that was found, in the places of those that could not map."""
+        names = [k for k, v in found.items() if id(v) in self.missing] if type(found) is dict else []
+        there = {k: self.missing[id(found[k])] for k in names}
+        for k, (empty, array) in there.items():
+            found[k] = array
+            self.missing.pop(id(empty), None)
+        return found
+
+
+def _address(memory: Any) -> int:
+    return int(np.frombuffer(memory, np.uint8).__array_interface__["data"][0])
+
+
 class _Reader(pickle.Unpickler):
     """Unpickle with the stand-ins of `_allowed`, and with `storage` for what torch keeps beside the pickle."""
 
     def __init__(self, f: IO[bytes], path: Path, storage: Callable[[Any], Any] | None = None):
         super().__init__(f, encoding="latin1")
-        self._path, self._storage, self._names = path, storage, _allowed()
+        self._path, self._storage = path, storage
+        self._names = _allowed(f if isinstance(f, _Passing) else None)
 
     def find_class(self, module: str, name: str) -> Any:
         """Answer an allowed name by its stand-in; refuse every other, without importing anything."""
@@ -116,7 +174,7 @@ class _Kind:
     dtype: str
 
 
-def _allowed() -> dict[str, Any]:
+def _allowed(file: _Passing | None) -> dict[str, Any]:
     """Return the names that a file may hold and what answers them; new ones each time, so no file can alter them."""
 
     class Dtype:
@@ -147,6 +205,9 @@ def _allowed() -> dict[str, Any]:
             given = len(raw) if value.hasobject == isinstance(raw, list) else -1
             if given != n * (1 if value.hasobject else value.itemsize):
                 raise DataError(f"an array of shape {shape} and {value} does not have the content for it")
+            if file is not None and (there := file.place_of(raw)) is not None:
+                file.missing[id(self)] = self, np.ndarray(shape, value, there, order="F" if fortran else "C")
+                return
             super().__setstate__((version, shape, value, bool(fortran), raw))  # type: ignore[arg-type]
 
     def _dtype(dtype: Any) -> np.dtype[Any]:
@@ -166,7 +227,10 @@ def _allowed() -> dict[str, Any]:
         return np.frombuffer(raw.encode("latin1") if isinstance(raw, str) else raw, _plain_dtype(dtype), 1)[0]
 
     def frombuffer(raw: Any, dtype: Any, shape: Any, order: str) -> Any:
-        return np.frombuffer(raw, _plain_dtype(dtype)).reshape(shape, order="F" if order == "F" else "C")
+        there = file.place_of(raw) if file is not None else None
+        return np.frombuffer(raw if there is None else there, _plain_dtype(dtype)).reshape(
+            shape, order="F" if order == "F" else "C"
+        )
 
     def encode(text: str, encoding: str = "latin1") -> bytes:
         if encoding not in ("latin1", "latin-1"):  # other codecs unpack bombs
@@ -204,7 +268,7 @@ def _is_magic(found: Any) -> bool:
     return type(found) is int and found == _TORCH_LEGACY
 
 
-def _npy(f: IO[bytes], path: Path) -> Any:
+def _npy(f: io.BufferedReader, path: Path) -> Any:
     version = np.lib.format.read_magic(f)
     if version not in ((1, 0), (2, 0)):
         raise DataError(f"{path}: .npy version {version} is not known here.")
@@ -218,7 +282,7 @@ def _npy(f: IO[bytes], path: Path) -> Any:
     return found.item() if shape == () else found
 
 
-def _torch_zip(path: Path) -> Any:
+def _torch_zip(file: io.BufferedReader, path: Path) -> Any:
     """Read a torch file: ``<name>/data.pkl`` and one stored, uncompressed member per storage, which is mapped."""
     with zipfile.ZipFile(path) as members:
         known = {m.filename: m for m in members.infolist()}
@@ -229,15 +293,21 @@ def _torch_zip(path: Path) -> Any:
         little = f"{folder}byteorder" not in known or members.read(f"{folder}byteorder").strip() == b"little"
         whole = np.memmap(path, np.uint8, "r")
 
+        def place(member: zipfile.ZipInfo) -> int:
+            # lengths of name and extra field in the local header
+            name, extra = struct.unpack("<HH", whole[member.header_offset + 26 : member.header_offset + 30].tobytes())
+            return member.header_offset + 30 + int(name) + int(extra)
+
         def storage(pid: Any) -> np.ndarray:
             kind, key, n = _storage_of(pid, path)
             member, dtype = known[f"{folder}data/{key}"], np.dtype(kind.dtype).newbyteorder("<" if little else ">")
             if member.compress_type != zipfile.ZIP_STORED or n * dtype.itemsize > member.file_size:
                 raise DataError(f"{path}: storage {key} is cut short or compressed.")
-            # lengths of name and extra field in the local header
-            name, extra = struct.unpack("<HH", whole[member.header_offset + 26 : member.header_offset + 30].tobytes())
-            return np.ndarray((n,), dtype, whole, member.header_offset + 30 + name + extra)
+            return np.ndarray((n,), dtype, whole, place(member))
 
+        if known[pickles[0]].compress_type == zipfile.ZIP_STORED and known[pickles[0]].file_size >= MAPPED:
+            file.seek(place(known[pickles[0]]))  # as it lies there, so that large arrays in it can be passed over
+            return _Reader(file, path, storage).load()
         with members.open(pickles[0]) as f:
             return _Reader(f, path, storage).load()
 
