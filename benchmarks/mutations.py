@@ -2,10 +2,10 @@
 
     python benchmarks/mutations.py [--n 500] [--seed 0] [READER ...]
 
-Files are written by the phantom, MNE, pybv, edfio, eeglabio and scipy. Each mutant has one to four of: flipped bits,
-random bytes, other digits, a length that is far too large, a cut, and a block that is zeroed, swapped, doubled or lost;
-most of them are near the start, where headers are. A reader is what a user calls, a data set where there is one. Each
-reader runs in a process of its own with at most 3 GB and a minute per file; "else" must be 0.
+Files are written by the phantom, MNE, pybv, edfio, eeglabio, scipy, h5py and pyarrow. Each mutant has one to four of:
+flipped bits, random bytes, other digits, a length that is far too large, a cut, and a block that is zeroed, swapped,
+doubled or lost; most of them are near the start, where headers are. A reader is what a user calls, a data set where
+there is one. Each reader runs in a process of its own with at most 3 GB and a minute per file; "else" must be 0.
 """
 
 from __future__ import annotations
@@ -114,6 +114,28 @@ def own(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def own_foreign(folder: Path, name: str) -> Path:
+    """Write an own folder with its array in HDF5 or in a file of MATLAB, or its table in parquet."""
+    path, eeg = folder / name, trials()[0].eeg
+    write_own(folder, *trials())
+    if name == "trials.parquet":
+        pd.read_csv(folder / "trials.csv").to_parquet(path)
+        (folder / "trials.csv").unlink()
+        return path
+    if name == "eeg.h5":
+        import h5py
+
+        with h5py.File(path, "w") as f:
+            f.create_dataset("a/eeg", data=eeg, chunks=True, compression="gzip")
+            f["a/sfreq"] = 100.0
+    else:
+        from scipy.io import savemat
+
+        savemat(path, {"eeg": eeg, "names": ["Oz", "Pz"]}, do_compression=True)
+    (folder / "eeg.npy").unlink()
+    return path
+
+
 def own_fif(folder: Path) -> Path:
     path = folder / "sub-01_task-x_epo.fif"
     trials()[0].to_epochs().save(path, verbose="error")
@@ -194,6 +216,9 @@ READERS: dict[str, tuple[Maker, Read]] = {
     "own trials.csv": (lambda f: own(f, "trials.csv"), lambda _, f: read_folder(Own(), f)),
     "own captions.csv": (lambda f: own(f, "captions.csv"), lambda _, f: read_folder(Own(), f)),
     "own info.json": (lambda f: own(f, "info.json"), lambda _, f: read_folder(Own(), f)),
+    "own eeg.h5": (lambda f: own_foreign(f, "eeg.h5"), lambda _, f: read_folder(Own(), f)),
+    "own eeg.mat": (lambda f: own_foreign(f, "eeg.mat"), lambda _, f: read_folder(Own(), f)),
+    "own trials.parquet": (lambda f: own_foreign(f, "trials.parquet"), lambda _, f: read_folder(Own(), f)),
     "own -epo.fif": (own_fif, lambda _, f: read_folder(Own(), f)),
     "n170 csv": (n170, lambda _, f: read_folder(N170(), f)),
     "mss npy": (lambda f: mss(f, "1000Hz.npy"), lambda _, f: read_folder(Mss(), f)),

@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import struct
 import sys
@@ -190,7 +191,8 @@ def test_limits_grow_with_the_file_and_its_companions(tmp_path):
 
 SHORT = ("npy", "safetensors", "png", "jpg", "own eeg.npy", "own trials.csv", "own captions.csv", "own info.json",
          "own -epo.fif", "n170 csv", "things npy dict", "cvpr40 .pth legacy", "bids .fif", "bids .set", "bids .edf",
-         "bids .vhdr", "mat", "result json")  # fmt: skip
+         "bids .vhdr", "mat", "result json", "own eeg.mat")  # fmt: skip
+EXTRA = {"h5py": "own eeg.h5", "pyarrow": "own trials.parquet"}
 
 
 def test_mutated_files_are_read_or_refused_by_name(monkeypatch):
@@ -199,6 +201,7 @@ def test_mutated_files_are_read_or_refused_by_name(monkeypatch):
     import mutations
 
     monkeypatch.setattr(worker, "SECONDS", 3.0)  # each hang is waited for
-    found = [mutations.attack(reader, 20) for reader in SHORT]
+    readers = [*SHORT, *(reader for package, reader in EXTRA.items() if importlib.util.find_spec(package))]
+    found = [mutations.attack(reader, 20) for reader in readers]
     assert {row.reader: row.other for row in found if row.other} == {}
     assert sum(row.refused for row in found) > 10 * len(found)

@@ -247,7 +247,10 @@ def convert(
     folder: Annotated[Path, typer.Argument(help="A folder that `sightwave check` recognises.")],
     out: Annotated[Path, typer.Argument(help="Where to write; a new or empty folder, or one written before.")],
     to: Annotated[
-        str, typer.Option(help="`npy` (eeg.npy, trials.csv, info.json) or `bids-derivatives` (a tree of FIF).")
+        str,
+        typer.Option(
+            help="`npy` (eeg.npy, trials.csv, info.json), `parquet` (with trials.parquet) or `bids-derivatives` (FIF)."
+        ),
     ] = "npy",
     like: Like = "",
     set_: Settings = None,

@@ -12,7 +12,7 @@ from sightwave.reading.export import write_derivatives, write_npy
 from sightwave.stimuli import Stimuli
 from sightwave.trials import Trials
 
-FORMS = ("npy", "bids-derivatives")
+FORMS = ("npy", "parquet", "bids-derivatives")
 
 
 def convert(
@@ -31,8 +31,8 @@ def convert(
     Parameters
     ----------
     root, out : Path
-    to : {"npy", "bids-derivatives"}
-        Arrays and tables, or epochs of MNE in a tree.
+    to : {"npy", "parquet", "bids-derivatives"}
+        An array with a table in csv, or in parquet, or epochs of MNE in a tree.
     like, settings
         As in `house.recognise`.
     subjects : sequence of str
@@ -48,7 +48,7 @@ def convert(
     Raises
     ------
     SightwaveError
-        As the data set's own reader, and if ``out`` holds anything else or lies in ``root``.
+        As the data set's own reader and `export.write_npy`, and if ``out`` holds anything else or lies in ``root``.
     """
     if to not in FORMS:
         raise one_of("form", to, FORMS)
@@ -70,7 +70,7 @@ def convert(
                 progress(f"converting {root.name}", i + 1, len(wanted))
 
     simulated = dataset.is_phantom(root)
-    if to == "npy":
-        return write_npy(out, parts(), about=about, phantom=simulated)
+    if to != "bids-derivatives":
+        return write_npy(out, parts(), about=about, phantom=simulated, parquet=to == "parquet")
     task = getattr(dataset, "task", "") or house.name_of(dataset)
     return write_derivatives(out, parts(), task=task, about=about, licence=dataset.licence, phantom=simulated)

@@ -7,6 +7,8 @@ A folder holds::
     info.json     {"sfreq": 250, "tmin": -0.1, "unit": "V", "ch_names": ["Oz", ...]}
     images/       optional: the column `image` names the file, else <stimulus>.jpg, .jpeg or .png
     captions.csv  optional: stimulus,caption; several rows per stimulus are several captions
+
+``eeg.h5`` or ``eeg.mat`` may stand for ``eeg.npy``, and ``trials.parquet`` for ``trials.csv``.
 """
 
 from __future__ import annotations
@@ -25,10 +27,11 @@ import pandas as pd
 from sightwave import files
 from sightwave.datasets.base import Dataset
 from sightwave.errors import DataError, MissingFile, one_of
+from sightwave.reading.arrays import SUFFIXES, load_volume
 from sightwave.reading.checks import TO_VOLTS, check_arrays, check_trials
 from sightwave.reading.export import COLUMNS_KNOWN, write_npy
 from sightwave.reading.gather import CAPTION, captions_of, gather, images_in, images_of
-from sightwave.reading.tables import numbers, read_text_table, refuse_empty, require
+from sightwave.reading.tables import line_of, names_of, numbers, read_text_table, refuse_empty, require
 from sightwave.reading.worker import in_worker
 from sightwave.recordings import concatenate
 from sightwave.stimuli import Stimuli
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["Own", "from_arrays", "from_epochs", "write_own"]
 
 PARTS = ("train", "val", "test")
+ARRAYS = tuple(f"eeg{suffix}" for suffix in SUFFIXES)
+TABLES = ("trials.csv", "trials.parquet")
 INFO = {"sfreq": "a number of Hz", "tmin": "seconds", "unit": "V, mV, uV, nV or z", "ch_names": "a list of names"}
 
 
@@ -49,18 +54,17 @@ class Own(Dataset):
 
     citation = "your own data"
     licence = "yours"
-    looks_for = "eeg.npy with trials.csv and info.json, or NAME-epo.fif"
+    looks_for = "eeg.npy (.h5, .mat) with trials.csv (.parquet) and info.json, or NAME-epo.fif"
 
     @classmethod
     def recognise(cls, root: Path) -> tuple[Own, ...]:
         """Look for one of the files that `load` cannot do without."""
-        return (cls(),) * ((root / "eeg.npy").exists() or (root / "trials.csv").exists() or bool(_fifs(root)))
+        return (cls(),) * bool(_there(root, (*ARRAYS, *TABLES)) or _fifs(root))
 
     def subjects(self, root: Path | None) -> tuple[str, ...]:
         """Values of the column `subject`, in order."""
         folder = _folder(root)
-        table = folder / "trials.csv"
-        events = _read_events(table) if table.exists() else _read_fifs(folder)[0].events
+        events = _read_fifs(folder)[0].events if _fifs(folder) else _read_events(_only(folder, TABLES))
         return tuple(sorted(events["subject"].unique()))
 
     def load(self, root: Path | None, subjects: tuple[str, ...]) -> tuple[Trials, Stimuli]:
@@ -180,10 +184,9 @@ def _folder(root: Path | None) -> Path:
     if root is None:
         raise MissingFile("Own needs its folder: --data DIR, holding eeg.npy, trials.csv and info.json.")
     files.must_exist(root, "folder")
-    arrays = (root / "eeg.npy").exists() or (root / "trials.csv").exists()
-    fifs = _fifs(root)
+    arrays, fifs = _there(root, (*ARRAYS, *TABLES)), _fifs(root)
     if arrays and fifs:
-        raise DataError(f"{root} holds eeg.npy or trials.csv and {fifs[0].name}: two recordings. Keep one of them.")
+        raise DataError(f"{root} holds {arrays[0].name} and {fifs[0].name}: two recordings. Keep one of them.")
     if not arrays and not fifs:
         there = ", ".join(sorted(p.name for p in root.iterdir())[:8]) or "nothing"
         raise MissingFile(
@@ -192,13 +195,25 @@ def _folder(root: Path | None) -> Path:
     return root
 
 
+def _there(folder: Path, names: tuple[str, ...]) -> list[Path]:
+    return [folder / name for name in names if (folder / name).exists()]
+
+
+def _only(folder: Path, names: tuple[str, ...]) -> Path:
+    """Return the one of these files that is there, or the first, which is then missed by whoever reads it."""
+    there = _there(folder, names)
+    if len(there) > 1:
+        raise DataError(f"{folder} holds {' and '.join(p.name for p in there)}, which say the same. Keep one of them.")
+    return there[0] if there else folder / names[0]
+
+
 # ---- eeg.npy + trials.csv + info.json
 
 
 def _read_npy(folder: Path) -> tuple[Trials, np.ndarray, np.ndarray]:
     """Trials, and for each the files that its EEG and its row came from."""
-    path, table = folder / "eeg.npy", folder / "trials.csv"
-    info, events, eeg = _read_info(folder / "info.json"), _read_events(table), files.load_array(path)
+    path, table = _only(folder, ARRAYS), _only(folder, TABLES)
+    info, events, eeg = _read_info(folder / "info.json"), _read_events(table), load_volume(path)
     check_arrays(eeg, len(events), info["ch_names"], str(path), str(table))
     volts, unit = _volts(eeg, info["unit"], f"{folder / 'info.json'}: unit")
     history = tuple(
@@ -245,7 +260,7 @@ def _read_events(path: Path) -> pd.DataFrame:
         if c not in COLUMNS_KNOWN and not re.fullmatch(rf"x_.+|{CAPTION}", str(c)):
             near = difflib.get_close_matches(str(c), COLUMNS_KNOWN, n=1)
             raise DataError(
-                f"{path}: line 1: unknown column {c!r}.{f' Did you mean {near[0]!r}?' if near else ''} Known: "
+                f"{path}: {names_of(path)}unknown column {c!r}.{f' Did you mean {near[0]!r}?' if near else ''} Known: "
                 f"{', '.join(COLUMNS_KNOWN)}, caption, caption_2, ...; name columns of your own x_{c}."
             )
     require(table, ("label",), path)
@@ -254,11 +269,11 @@ def _read_events(path: Path) -> pd.DataFrame:
             refuse_empty(table, c, path)
     if "trial" in table and table["trial"].duplicated().any():
         row = int(np.flatnonzero(table["trial"].duplicated())[0])
-        raise DataError(f"{path}: line {row + 2}, column 'trial': {table['trial'][row]!r} occurs more than once.")
+        raise DataError(f"{path}: {line_of(path, row)}, column 'trial': {table['trial'][row]!r} occurs more than once.")
     if "part" in table and not table["part"].isin(PARTS).all():
         row = int(np.flatnonzero(~table["part"].isin(PARTS))[0])
         raise DataError(
-            f"{path}: line {row + 2}, column 'part': expected train, val or test, got {table['part'][row]!r}."
+            f"{path}: {line_of(path, row)}, column 'part': expected train, val or test, got {table['part'][row]!r}."
         )
     for c in ("repetition", "n_averaged"):
         if c in table:

@@ -15,12 +15,13 @@ import pandas as pd
 
 from sightwave import __version__, files
 from sightwave.errors import DataError
+from sightwave.reading.tables import need_parquet
 from sightwave.stimuli import Stimuli
 from sightwave.trials import COLUMNS, Trials
 
 COLUMNS_KNOWN = (*COLUMNS, "trial", "onset", "recording", "repetition", "n_averaged", "part", "stimulus_known", "image")
 MARKER, ABOUT = "PHANTOM.txt", "SOURCE.txt"
-OURS = ("eeg.npy", "trials.csv", "info.json", "images", "captions.csv", MARKER, ABOUT)
+OURS = ("eeg.npy", "trials.csv", "trials.parquet", "info.json", "images", "captions.csv", MARKER, ABOUT)
 TREE = ("dataset_description.json", "participants.tsv", "images", "captions.csv", MARKER, ABOUT)
 FILE_BYTES = 1_000_000_000
 """FIF files end at 2 GB; larger runs are cut into chunks of so many bytes."""
@@ -28,7 +29,7 @@ FILE_BYTES = 1_000_000_000
 Parts = Iterable[tuple[Trials, Stimuli]]
 
 
-def write_npy(folder: Path, parts: Parts, *, about: str = "", phantom: bool = False) -> Path:
+def write_npy(folder: Path, parts: Parts, *, about: str = "", phantom: bool = False, parquet: bool = False) -> Path:
     """Write ``eeg.npy``, ``trials.csv`` and ``info.json``, with pictures and captions where there are any.
 
     Parameters
@@ -41,6 +42,8 @@ def write_npy(folder: Path, parts: Parts, *, about: str = "", phantom: bool = Fa
         Goes into ``SOURCE.txt``.
     phantom : bool
         The brain is simulated: ``PHANTOM.txt`` says so, and every table of a run on these data.
+    parquet : bool
+        Write ``trials.parquet`` instead of ``trials.csv``.
 
     Returns
     -------
@@ -51,7 +54,11 @@ def write_npy(folder: Path, parts: Parts, *, about: str = "", phantom: bool = Fa
     ------
     DataError
         If the folder holds anything else, or the parts do not fit together.
+    ExtraMissing
+        If parquet is wanted, and pyarrow is not installed.
     """
+    if parquet:
+        need_parquet("trials.parquet")
     _only(folder, OURS)
     with files.replacing_folder(folder) as part:
         heads, tables, shapes, shown = [], [], [], _Shown(part)
@@ -77,7 +84,10 @@ def write_npy(folder: Path, parts: Parts, *, about: str = "", phantom: bool = Fa
         events = events.rename(
             columns={c: c if c in known or str(c).startswith("x_") else f"x_{c}" for c in events.columns}
         )
-        files.write_text(part / "trials.csv", events.to_csv(index=False))
+        if parquet:
+            events.to_parquet(part / "trials.parquet", index=False)
+        else:
+            files.write_text(part / "trials.csv", events.to_csv(index=False))
         files.write_json(part / "info.json", heads[0])
         _about(part, about, phantom)
     return folder

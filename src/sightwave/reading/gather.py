@@ -89,18 +89,19 @@ def images_in(folder: Path) -> dict[str, Path]:
 
 def images_of(folder: Path, events: pd.DataFrame) -> dict[str, Path] | None:
     """Stimulus -> image file, from the column `image` or by name; None when there are no images."""
-    found = {}
+    found, table = {}, folder / "trials.parquet"
+    table = table if table.exists() else folder / "trials.csv"
     if "image" in events and (events["image"] != "").any():
         named = events.loc[events["image"] != "", ["stimulus", "image"]].drop_duplicates()
         twice = named["stimulus"][named["stimulus"].duplicated()]
         if len(twice):
-            raise DataError(f"{folder / 'trials.csv'}: stimulus {twice.iloc[0]!r} has two images. Give it one.")
+            raise DataError(f"{table}: stimulus {twice.iloc[0]!r} has two images. Give it one.")
         paths = {s: files.confine(folder, i) for s, i in named.itertuples(index=False)}
         lost = [p for p in paths.values() if not p.is_file()]
         if lost:
             shown = ", ".join(p.relative_to(folder.resolve()).as_posix() for p in lost[:3])
             raise DataError(
-                f"{folder / 'trials.csv'}: column 'image': {len(lost)} of {len(paths)} files are not there, e.g. "
+                f"{table}: column 'image': {len(lost)} of {len(paths)} files are not there, e.g. "
                 f"{shown}. Copy them into the folder, or correct the paths."
             )
         found = paths

@@ -1,7 +1,8 @@
-"""Tables from csv files: text or numbers, with errors that name file, line and column."""
+"""Tables from csv files and parquet: text or numbers, with errors that name file, line and column."""
 
 from __future__ import annotations
 
+import importlib.util
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sightwave.errors import DataError
+from sightwave.errors import DataError, ExtraMissing
 from sightwave.files import must_exist
+from sightwave.reading.worker import in_worker
 
 
 def read_text_table(path: Path, *, sep: str = ",") -> pd.DataFrame:
-    """Read a csv file with every cell as text; an empty cell is ``""``.
+    """Read a csv file, or ``.parquet``, with every cell as text; an empty cell is ``""``.
 
     Parameters
     ----------
@@ -26,8 +28,32 @@ def read_text_table(path: Path, *, sep: str = ",") -> pd.DataFrame:
     ------
     MissingFile, DataError
         If the file is absent, empty, not UTF-8, cut short, or a line has too many cells.
+    ExtraMissing
+        If it is parquet, and pyarrow is not installed.
     """
+    if path.suffix == ".parquet":
+        need_parquet(str(must_exist(path)))
+        table: pd.DataFrame = in_worker(_parquet, path)
+        if not len(table):
+            raise DataError(f"{path}: the table has no row; expected one per trial.")
+        return table
     return _read(path, text=True, sep=sep)
+
+
+def need_parquet(what: str) -> None:
+    """Raise `ExtraMissing`, which says that ``what`` needs it, unless pyarrow is installed."""
+    if importlib.util.find_spec("pyarrow") is None:
+        raise ExtraMissing(f"{what} needs pyarrow, which is not installed:\n  pip install 'sightwave[parquet]'")
+
+
+def names_of(path: Path) -> str:
+    """Say where a file names its columns, where that is a line."""
+    return "" if path.suffix == ".parquet" else "line 1: "
+
+
+def line_of(path: Path, row: int) -> str:
+    """Say where a row of a table stands in its file: the first line of a csv file names the columns."""
+    return f"row {row + 1}" if path.suffix == ".parquet" else f"line {row + 2}"
 
 
 def read_number_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -51,7 +77,7 @@ def require(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
     missing = [c for c in columns if c not in table]
     if missing:
         raise DataError(
-            f"{path}: line 1: no column {', '.join(map(repr, missing))}; expected {', '.join(columns)}, "
+            f"{path}: {names_of(path)}no column {', '.join(map(repr, missing))}; expected {', '.join(columns)}, "
             f"got {', '.join(map(str, table))}."
         )
 
@@ -63,7 +89,7 @@ def numbers(table: pd.DataFrame, column: str, path: Path) -> np.ndarray:
     if len(bad):
         cell = table[column].iloc[bad[0]]
         raise DataError(
-            f"{path}: line {bad[0] + 2}, column {column!r}: expected a number, got {_short(cell)} "
+            f"{path}: {line_of(path, bad[0])}, column {column!r}: expected a number, got {_short(cell)} "
             f"({len(bad)} such cell{'s' * (len(bad) > 1)}). Mend or remove the line."
         )
     return table[column].astype(float).to_numpy(np.float64)  # parses to the last bit, which to_numeric does not
@@ -74,12 +100,28 @@ def refuse_empty(table: pd.DataFrame, column: str, path: Path) -> None:
     bad = np.flatnonzero((table[column].str.strip() == "").to_numpy())
     if len(bad):
         raise DataError(
-            f"{path}: line {bad[0] + 2}, column {column!r}: the cell is empty ({len(bad)} in all). Fill it in."
+            f"{path}: {line_of(path, bad[0])}, column {column!r}: the cell is empty ({len(bad)} in all). Fill it in."
         )
 
 
 def _short(cell: object) -> str:
     return "an empty cell" if cell is None or cell == "" or cell is pd.NA else repr(str(cell)[:40])
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    """Turn every cell into the text that csv would hold."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        table = file.read(use_threads=False)
+    columns = {}
+    for name, values in zip(table.column_names, table.columns, strict=True):
+        cells = values.to_pylist()
+        odd = next((c for c in cells if not isinstance(c, (str, bool, int, float, type(None)))), None)
+        if odd is not None:
+            raise DataError(f"{path}: column {name!r} holds {type(odd).__name__}; expected text or numbers.")
+        columns[str(name).strip()] = np.array(["" if c is None else str(c) for c in cells], object)
+    return pd.DataFrame(columns)
 
 
 def _read(path: Path, *, text: bool, sep: str = ",") -> pd.DataFrame:
