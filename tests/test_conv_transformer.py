@@ -13,12 +13,15 @@ from sightwave.datasets.phantom import Phantom
 from sightwave.describe import describe, key
 from sightwave.encoders.conv_transformer import ConvGRU, ConvTransformer, DeepConv, TemporalConv
 from sightwave.encoders.lstm import LSTM
+from sightwave.encoders.time_bins import TimeBins
 from sightwave.encoders.transformer import Transformer
 from sightwave.errors import RecipeError, ShapeError, UnknownName
 from sightwave.fold import Fold
 from sightwave.losses.labels import CrossEntropy
 from sightwave.recipes import category_heads
+from sightwave.report import words
 from sightwave.splits import LeaveOneSubjectOut
+from sightwave.story import run
 from sightwave.train import Solve, Stage, TrialSet, decode, fit
 
 FRONTS = [TemporalConv, DeepConv, ConvGRU, partial(TemporalConv, n_windows=1)]
@@ -183,6 +186,20 @@ def test_a_left_out_subject_gets_the_mean_of_the_heads_that_were_trained():
     third = fold._trial_set(trials[(trials.events["subject"] == "03").to_numpy()])
     assert set(third.subject.tolist()) == {STRANGER}
     assert describe(recipe)["unknown_subjects"] == "mean"
+
+
+@pytest.mark.parametrize(
+    ("heads", "how"), [(True, "mean of what all trained subjects' heads say"), (False, "one head")]
+)
+def test_the_result_names_the_head_that_subjects_without_training_get(tmp_path, heads, how):
+    recipe = replace(
+        category_heads.recipe, dataset=WORLD, split=LeaveOneSubjectOut(stimuli_too=0.4), unknown_subjects="mean",
+        subject_heads=heads, steps=(), encoder=partial(TimeBins, n_bins=4), stages=(Solve(spaces=("label",)),),
+    )  # fmt: skip
+    result = run(recipe, out=tmp_path, n_permutations=19, n_bootstrap=19)
+    (said,) = [note for note in words.notes(result) if "without training" in note]
+    assert said.startswith("Subjects 01, 02, 03 are decoded")
+    assert how in said
 
 
 def test_a_recipe_refuses_a_built_head_and_an_unknown_way_with_strangers():

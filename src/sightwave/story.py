@@ -205,7 +205,7 @@ def run(
     facts |= {"citation": recipe.dataset.citation, "licence": recipe.dataset.licence}
     facts |= {
         "left_out": recipe.dataset.left_out(root),
-        "notes": [*scores.attrs["notes"], *_not_tested(subjects, opened)],
+        "notes": [*scores.attrs["notes"], *_not_tested(subjects, opened), *_strangers(recipe, splits)],
     }
     result = Result(
         name=name,
@@ -372,6 +372,16 @@ def _already(folder: Path) -> Result | None:
     except (DataError, MissingFile):
         return None
     return found if found.provenance.get("sightwave") == __version__ else None
+
+
+def _strangers(recipe: Recipe, splits: Sequence[Split]) -> list[str]:
+    """Say by which head subjects are decoded that are not trained."""
+    left: set[str] = set()
+    for split in splits:
+        subject = split.trials.events["subject"]
+        left |= set(split.test.events["subject"]) - set(subject.iloc[split.train_rows])
+    how = "the mean of what all trained subjects' heads say" if recipe.subject_heads else "one head that all share"
+    return [f"subjects {', '.join(sorted(left))} are decoded without training on them, by {how}"] if left else []
 
 
 def _run_id(path: Path) -> str:
