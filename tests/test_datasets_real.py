@@ -533,6 +533,21 @@ def test_a_single_run_stays_on_disk(mss_copy):
     assert isinstance(Mss().load(mss_copy, ("02",))[0].eeg, np.memmap)
 
 
+def test_more_than_fits_into_memory_stays_on_disk_and_is_the_same(mss_copy, monkeypatch):
+    whole, _ = Mss().load(mss_copy, ("02",))
+    monkeypatch.setattr(ondisk, "IN_MEMORY", 0)
+    rows = np.array([30, 3, 19])
+    there, _ = Mss().load(mss_copy, ("02",))
+    assert isinstance(there.eeg, ondisk.OnDisk)
+    np.testing.assert_array_equal(there.eeg[rows], whole.eeg[rows])
+    del there
+    for path in mss_copy.rglob("*_1000Hz.npy"):
+        np.save(path, (1e6 * np.load(path)).astype(np.float32))
+    micro, _ = Mss(unit="uV").load(mss_copy, ("02",))
+    assert isinstance(micro.eeg, ondisk.OnDisk)
+    np.testing.assert_allclose(micro.eeg[rows], whole.eeg[rows], rtol=1e-5)
+
+
 def test_rsvp_overlaps_and_the_audit_refuses_to_split_it_by_trials(mss):
     trials, stimuli = Mss(task="rsvp").load(mss, ("02",))
     assert np.median(np.diff(trials.events["onset"][:20])) == pytest.approx(0.2, abs=0.01)

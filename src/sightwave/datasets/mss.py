@@ -21,7 +21,9 @@ import pandas as pd
 
 from sightwave import files
 from sightwave.datasets.base import Dataset
+from sightwave.describe import key
 from sightwave.errors import DataError, MissingFile, RecipeError, one_of
+from sightwave.ondisk import OnDisk, fits, identity
 from sightwave.reading.checks import TO_VOLTS, check_arrays, check_trials
 from sightwave.reading.download import Source, listed
 from sightwave.reading.gather import SUFFIXES, gather
@@ -102,7 +104,7 @@ class Mss(Dataset):
         return tuple(dict.fromkeys(run.subject for run in self._runs(_folder(root))[0]))
 
     def load(self, root: Path | None, subjects: tuple[str, ...]) -> tuple[Trials, Stimuli]:
-        """Read the runs of ``subjects`` one after the other into one array; a single run stays on disk.
+        """Read the runs of ``subjects`` into one array; a single run, or what is too large for memory, stays on disk.
 
         Raises
         ------
@@ -307,7 +309,7 @@ def _labels_only(run: _Run) -> list[Any]:
 
 
 def _join(arrays: list[np.ndarray], runs: list[_Run], factor: float) -> np.ndarray:
-    """Copy memory-mapped runs into one array in volts; a single run in volts stays mapped."""
+    """Copy memory-mapped runs into one array in volts; what is too large for memory, or a single run, stays on disk."""
     shape = arrays[0].shape[1:]
     for eeg, run in zip(arrays, runs, strict=True):
         if eeg.shape[1:] != shape:
@@ -317,6 +319,12 @@ def _join(arrays: list[np.ndarray], runs: list[_Run], factor: float) -> np.ndarr
             )
     if len(arrays) == 1 and factor == 1 and arrays[0].dtype == np.float32:
         return arrays[0]
+    what = [factor, *(identity(run.files["1000Hz.npy"]) for run in runs)]
+    there = OnDisk.of(arrays, key(what)) if len({eeg.dtype for eeg in arrays}) == 1 else None
+    if there is not None and not fits(there.as_eeg()):
+        if factor == 1 and there.dtype == np.float32:
+            return there.as_eeg()
+        return OnDisk(there.shape, np.float32, lambda r: (factor * there[r]).astype(np.float32), there.key).as_eeg()
     joined = np.empty((sum(map(len, arrays)), *shape), np.float32)
     start = 0
     for eeg in arrays:
@@ -338,10 +346,10 @@ def _stimuli(root: Path, events: pd.DataFrame, source: np.ndarray) -> Stimuli:
     images: dict[str, Path] = {}
     for s in label.index:
         found = there.get(s, [])
-        fits = found if len(found) < 2 else [p for p in found if p.parent.name == label[s]]
-        if len(fits) > 1:
-            raise DataError(f"{root}: the picture {s!r} is there twice: {fits[0]} and {fits[1]}. Keep one of them.")
-        images |= {s: fits[0]} if fits else {}
+        own = found if len(found) < 2 else [p for p in found if p.parent.name == label[s]]
+        if len(own) > 1:
+            raise DataError(f"{root}: the picture {s!r} is there twice: {own[0]} and {own[1]}. Keep one of them.")
+        images |= {s: own[0]} if own else {}
     return gather(events, source, images if there else None, _captions(root), captions_from="captions.txt")
 
 

@@ -1,0 +1,100 @@
+"""Seconds per epoch of `ConvTransformer` with heads per subject, beside the naive loop, one forward per subject.
+
+    python benchmarks/conv_transformer.py                            # 13 subjects, 1,040 trials: minutes on one core
+    python benchmarks/conv_transformer.py --trials 15600 --epochs 1  # MSS: 13 subjects x 1,200 training trials
+
+Both sides train the same weights on the same random trials of 122 electrodes, by the same loop: sightwave passes a
+mixed batch through the encoder once and hands each trial to its own subject's head; the naive way runs encoder and head
+once per subject of the batch. They take turns, epoch by epoch, in one process. Without attention (depth 0), what the
+front end and the heads take is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sightwave.align import Aligner
+from sightwave.encoders.conv_transformer import ConvTransformer
+from sightwave.losses.labels import CrossEntropy
+from sightwave.train import Stage, TrialSet, fit
+
+N_CLASSES = 20
+
+
+class Naive(Aligner):
+    """The same aligner, run once per subject."""
+
+    def forward(self, eeg_BCT: Tensor, subject_B: Tensor) -> dict[str, Tensor]:
+        """Return what `Aligner` returns."""
+        parts, order = [], []
+        for s in range(self.heads[0].n_subjects):
+            mine = torch.nonzero(subject_B == s)[:, 0]
+            if len(mine):
+                parts.append(super().forward(eeg_BCT[mine], subject_B[mine]))
+                order.append(mine)
+        back = torch.cat(order).argsort()
+        return {space: torch.cat([p[space] for p in parts])[back] for space in parts[0]}
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    ask.add_argument("--trials", type=int, default=1040)
+    ask.add_argument("--subjects", type=int, default=13)
+    ask.add_argument("--times", type=int, default=500)
+    ask.add_argument("--batch", type=int, default=128)
+    ask.add_argument("--epochs", type=int, default=3)
+    ask.add_argument("--threads", type=int, default=1)
+    a = ask.parse_args()
+    torch.set_num_threads(a.threads)
+    rng = np.random.default_rng(0)
+    eeg = rng.standard_normal((a.trials, 122, a.times), dtype=np.float32)
+    subject, label = torch.arange(a.trials) % a.subjects, torch.from_numpy(rng.integers(0, N_CLASSES, a.trials))
+    data, towers = TrialSet(eeg, subject, label), {"label": nn.Embedding.from_pretrained(torch.eye(N_CLASSES))}
+    stage = Stage(losses=(CrossEntropy,), epochs=1, batch_size=a.batch)
+    first = TrialSet(eeg[: a.batch], subject[: a.batch], label[: a.batch])
+
+    def build(kind: type[Aligner], depth: int) -> Aligner:
+        torch.manual_seed(0)
+        return kind(ConvTransformer(122, a.times, depth=depth), {"label": N_CLASSES}, a.subjects)
+
+    made = {
+        "heads per subject, one pass": build(Aligner, 2),
+        "naive, subject by subject": build(Naive, 2),
+        "one pass, no attention": build(Aligner, 0),
+    }
+    with torch.no_grad():
+        both = [
+            made[name].eval()(*first.batch(torch.arange(len(first)), "cpu")[:2])["label"] for name in list(made)[:2]
+        ]
+    difference = (both[0] - both[1]).abs().max().item()
+    sides: dict[str, Callable[[TrialSet], object]] = {
+        name: lambda some, aligner=aligner: fit(aligner, [stage], some, towers) for name, aligner in made.items()
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for epoch in sides.values():
+        epoch(first)
+    for _ in range(a.epochs):
+        for name, epoch in sides.items():
+            start = time.perf_counter()
+            epoch(data)
+            seconds[name].append(time.perf_counter() - start)
+
+    n = sum(p.numel() for p in made["heads per subject, one pass"].parameters())
+    print(f"{a.trials} trials of 122 x {a.times}, {a.subjects} subjects, batch {a.batch}, {a.threads} thread(s), {n:,} "
+          f"weights, torch {torch.__version__}; largest difference of logits {difference:.1e}")  # fmt: skip
+    print(f"{'s per epoch':30}{'median':>9}{'fastest':>9}{'trials/s':>10}{'ratio':>7}")
+    reference = statistics.median(seconds["naive, subject by subject"])
+    for name, values in seconds.items():
+        middle = statistics.median(values)
+        print(f"{name:30}{middle:9.2f}{min(values):9.2f}{a.trials / middle:10.0f}{middle / reference:7.2f}")
+
+
+if __name__ == "__main__":
+    main()
