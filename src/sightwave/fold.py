@@ -266,7 +266,7 @@ def weights(decoder: Decoder) -> dict[str, np.ndarray]:
     decoder : Decoder
         Its encoder (``"encoder."``), heads (``"heads.SPACE."``) and tuned targets (``"towers.SPACE."``).
     """
-    parts = {"encoder": decoder.aligner.encoder}
+    parts: dict[str, nn.Module] = {"encoder": decoder.aligner.encoder}
     parts |= {f"heads.{s}": h for s, h in zip(decoder.aligner.spaces, decoder.aligner.heads, strict=True)}
     parts |= {f"towers.{s}": t for s, t in decoder.towers.items() if any(p.requires_grad for p in t.parameters())}
     return {
@@ -278,7 +278,7 @@ def weights(decoder: Decoder) -> dict[str, np.ndarray]:
 
 def _begin_with(aligner: Aligner, arrays: Mapping[str, np.ndarray], folder: Path) -> None:
     """Load the encoder, and the heads of the spaces that were trained there, too."""
-    parts = {"encoder": aligner.encoder}
+    parts: dict[str, nn.Module] = {"encoder": aligner.encoder}
     parts |= {f"heads.{s}": h for s, h in zip(aligner.spaces, aligner.heads, strict=True)}
     for part, module in parts.items():
         own = {k.removeprefix(f"{part}."): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(f"{part}.")}

@@ -138,6 +138,7 @@ def _descend(
 ) -> None:
     """One stage of gradient descent."""
     aligner = learning["aligner"]
+    assert isinstance(aligner, Aligner)  # for the type checker
     has_val = stage.has_val(val)
     stage.freeze_parts(aligner)
     for p in tuned:
@@ -211,10 +212,11 @@ def _forward(
     device: str,
     known: Tensor | None,
 ) -> Tensor:
+    aligner = whole["aligner"]
+    assert isinstance(aligner, Aligner)  # for the type checker
     eeg_BCT, subject_B, stimulus_B = data.batch(rows, device)
     with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=stage.precision == "bfloat16"):
         targets = {space: tower(stimulus_B) for space, tower in towers.items()}
-        aligner = whole["aligner"]
         z = aligner(eeg_BCT, subject_B) if known is None else aligner.project(known[rows.to(device)], subject_B)
     z, targets = ({k: v.float() for k, v in found.items()} for found in (z, targets))
     batch = Batch(eeg_BCT, subject_B, stimulus_B, targets)
