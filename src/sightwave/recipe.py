@@ -199,6 +199,19 @@ def with_clip(recipe: Recipe, model: str | Path) -> Recipe:
     return changed
 
 
+def with_target(recipe: Recipe, target: Target) -> Recipe:
+    """Exchange the one target of a recipe, and the name of its space wherever the recipe speaks of it.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe has several targets.
+    """
+    if len(recipe.targets) != 1:
+        raise RecipeError(f"with_target exchanges the only target of a recipe; this one has {len(recipe.targets)}.")
+    return _with_targets(recipe, lambda t: target if t == recipe.targets[0] else t)
+
+
 def _phantom_clip(target: Target) -> Target:
     if isinstance(target, ClipImage):
         return replace(target, model="phantom", layer=None)  # a layer of a large tower may not be there in the small

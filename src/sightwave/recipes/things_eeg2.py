@@ -39,8 +39,8 @@ from sightwave.datasets.things_eeg2 import ThingsEeg2
 from sightwave.decode.retrieve import Retrieve
 from sightwave.encoders.nice import TSConv
 from sightwave.losses.contrastive import InfoNCE
-from sightwave.preprocess import Average, Standardise
-from sightwave.recipe import Recipe
+from sightwave.preprocess import Average, Standardise, Whiten
+from sightwave.recipe import Recipe, with_clip
 from sightwave.splits import Published
 from sightwave.targets.clip import ClipImage
 from sightwave.train import Stage
@@ -58,6 +58,21 @@ recipe = Recipe(
     repetitions=(1, 4, 20, None),
     smoke=Phantom(n_train=6, n_test=2, train_repetitions=2, test_repetitions=4, sfreq=125.0, n_times=125),
 )
+
+
+def on_real_files(other: Recipe, clip: str = "openai/clip-vit-large-patch14") -> Recipe:
+    """Make a recipe for the phantom one for the real files: their trials, repetitions and CLIP; the rest stays.
+
+    Parameters
+    ----------
+    other : Recipe
+        E.g. ``ubp.recipe``. Its steps stay but for whitening, which the files have behind them.
+    clip : str
+        As for `ClipImage`; ``--clip`` exchanges it again.
+    """
+    steps = tuple(step for step in other.steps if not isinstance(step, Whiten))
+    real = replace(other, dataset=ThingsEeg2(), steps=steps, repetitions=recipe.repetitions, smoke=recipe.smoke)
+    return with_clip(real, clip)
 
 
 def fitted() -> Recipe:
