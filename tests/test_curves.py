@@ -85,6 +85,6 @@ def test_the_page_shows_pool_repetitions_similarities_and_strips():
     object.__setattr__(result, "scores", pd.concat([result.scores, more], ignore_index=True))
     told = page.render([result], title="x")
     fake.cache_clear()
-    for heading in ("What the size of the gallery does", "What repetitions buy", "Similarity to every image",
+    for heading in ("What the size of the gallery does", "What repetitions buy: image", "Similarity to every image",
                     "What was retrieved"):  # fmt: skip
         assert heading in told

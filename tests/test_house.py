@@ -42,10 +42,11 @@ FLOORS = (
     # the story
     {"recipe"},
     {"fold"},
+    {"where"},
     {"story"},
     # doors
     {"recipes", "house", "captions", "progress", "cli_options"},
-    {"demo", "compare", "survey", "fetch", "convert", "cli_phantom", "eeg_captions"},
+    {"demo", "compare", "survey", "fetch", "convert", "cli_phantom", "cli_where", "eeg_captions"},
     {"reflect", "cli_compare"},
     {"cli_captions"},
     {"cli"},
@@ -66,6 +67,7 @@ NO_TORCH = set().union(*FLOORS[:7]) | {
     "cli_captions",
     "cli_compare",
     "cli_options",
+    "cli_where",
     "house",
 }
 

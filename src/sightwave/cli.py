@@ -12,8 +12,22 @@ from rich.console import Console
 from sightwave import __version__, errors
 from sightwave.cli_captions import captions, from_result, write_page
 from sightwave.cli_compare import compare
-from sightwave.cli_options import Clip, Data, Device, Out, Resume, Seeds, Smoke, Start, Subjects, listed, numbers
+from sightwave.cli_options import (
+    Clip,
+    Data,
+    Device,
+    Out,
+    Resume,
+    Seeds,
+    Settings,
+    Smoke,
+    Start,
+    Subjects,
+    listed,
+    numbers,
+)
 from sightwave.cli_phantom import phantom
+from sightwave.cli_where import where
 from sightwave.progress import Progress
 
 app = typer.Typer(
@@ -26,13 +40,11 @@ app = typer.Typer(
 app.add_typer(phantom, name="phantom")
 app.command()(captions)
 app.command()(compare)
+app.command()(where)
 prepare = typer.Typer(help="Preprocess the raw recordings of a public data set.", no_args_is_help=True)
 app.add_typer(prepare, name="prepare")
 
 Like = Annotated[str, typer.Option(help="Take it for this data set (`sightwave list datasets`), and ask no other.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="A setting of the data set's reader, e.g. `task=rsvp`; repeatable.")
-]
 EXIT = {
     errors.DataError: 65,
     errors.ShapeError: 65,
@@ -105,6 +117,10 @@ def run(
         bool, typer.Option(help="Train the seeds in one stack of weights: for a GPU; slower on a CPU.")
     ] = False,
     resume: Resume = False,
+    where: Annotated[
+        bool,
+        typer.Option("--where", help="Also score linear decoders of parts of the EEG: by time, region, frequency."),
+    ] = False,
     set_: Settings = None,
     clip: Clip = "",
     start: Start = None,
@@ -132,6 +148,7 @@ def run(
             resume=resume,
             save_weights=save_weights,
             smoke=smoke,
+            where=where,
             progress=tell,
         )
     written = page.write(out / f"{name}.html", [result], title=f"sightwave: {name}")
@@ -336,20 +353,15 @@ def prepare_things_eeg2(
 
 def _recipe(recipe: str, settings: list[str] | None) -> tuple[str, Any]:
     """Find a recipe, and change settings of its data set."""
-    from dataclasses import replace
+    from sightwave.house import load_recipe
 
-    from sightwave.house import load_recipe, with_settings
-
-    name, found = load_recipe(recipe)
-    return name, replace(found, dataset=with_settings(found.dataset, _pairs(settings))) if settings else found
+    return load_recipe(recipe, _pairs(settings))
 
 
 def _pairs(settings: list[str] | None) -> dict[str, str]:
-    """Read ``["task=rsvp"]`` as {"task": "rsvp"}."""
-    for text in settings or ():
-        if not text.partition("=")[1]:
-            raise errors.RecipeError(f"--set takes a name and a value, such as task=rsvp; got {text!r}.")
-    return {text.partition("=")[0].strip(): text.partition("=")[2].strip() for text in settings or ()}
+    from sightwave.house import pairs
+
+    return pairs(settings or ())
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ from sightwave import errors
 
 Out = Annotated[Path, typer.Option(help="Folder for results, checkpoints and the ledger of test openings.")]
 Data = Annotated[Path | None, typer.Option(help="The data set's folder; the phantom needs none.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting of the data set's reader, e.g. `task=rsvp`; repeatable.")
+]
 Subjects = Annotated[str, typer.Option(help="Subjects, e.g. `01,03`; all that are there when left out.")]
 Seeds = Annotated[str, typer.Option(help="Seeds, e.g. `0`, `0,1,2` or `0-9`.")]
 Device = Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, `cuda:1`, ...")]

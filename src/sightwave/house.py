@@ -9,7 +9,7 @@ import importlib
 import inspect
 import json
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType
@@ -53,7 +53,7 @@ def members(room: str, base: type) -> list[Any]:
     return found
 
 
-def load_recipe(name: str) -> tuple[str, Recipe]:
+def load_recipe(name: str, settings: Mapping[str, str] | None = None) -> tuple[str, Recipe]:
     """Find a recipe, or a variant of one.
 
     Parameters
@@ -61,6 +61,8 @@ def load_recipe(name: str) -> tuple[str, Recipe]:
     name : str
         ``"category_heads"``, the path of a Python file that defines ``recipe``, or either with a variant behind it:
         ``"category_heads:mlp"``.
+    settings : mapping of str to str or None
+        Fields of its data set that are wanted otherwise, see `with_settings`.
 
     Returns
     -------
@@ -75,12 +77,13 @@ def load_recipe(name: str) -> tuple[str, Recipe]:
     """
     base, variant = _parted(name)
     module, own = _module(base), Path(base).stem if _is_file(base) else base
-    if not variant:
-        return own, module.recipe
-    known = variants(base)
-    if variant not in known:
-        raise one_of(f"variant of {own}", variant, known)
-    return f"{own}-{variant}", known[variant]()
+    found: Recipe = module.recipe
+    if variant:
+        known = variants(base)
+        if variant not in known:
+            raise one_of(f"variant of {own}", variant, known)
+        own, found = f"{own}-{variant}", known[variant]()
+    return own, replace(found, dataset=with_settings(found.dataset, settings)) if settings else found
 
 
 def variants(name: str, group: str = "") -> dict[str, Callable[[], Recipe]]:
@@ -193,6 +196,14 @@ def _asked(root: Path) -> tuple[Dataset, ...]:
         + f"Looked for:\n{known}\nBring your recordings into one of these forms (`own` is the simplest, and "
         f"sightwave.write_own writes it), or say with --like NAME which of them it is."
     )
+
+
+def pairs(settings: Iterable[str]) -> dict[str, str]:
+    """Read ``["task=rsvp"]`` as {"task": "rsvp"}; what is no such pair is a `RecipeError`."""
+    for text in settings:
+        if not text.partition("=")[1]:
+            raise RecipeError(f"--set takes a name and a value, such as task=rsvp; got {text!r}.")
+    return {text.partition("=")[0].strip(): text.partition("=")[2].strip() for text in settings}
 
 
 def with_settings(found: Dataset, given: Mapping[str, str]) -> Dataset:

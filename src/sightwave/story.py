@@ -38,6 +38,7 @@ from sightwave.splits import Split
 from sightwave.stimuli import Stimuli
 from sightwave.train import Cost
 from sightwave.trials import Trials
+from sightwave.where import where as where_
 
 Progress = Callable[[str, int, int], None]
 
@@ -56,6 +57,7 @@ def run(
     reuse: bool = False,
     save_weights: bool = False,
     smoke: bool = False,
+    where: bool = False,
     n_permutations: int = 1000,
     n_bootstrap: int = 1000,
     progress: Progress | None = None,
@@ -88,6 +90,8 @@ def run(
         Keep what each decoder has learnt beside the result, for `Recipe.start` of other recipes.
     smoke : bool
         Run on a small phantom for one epoch: does the recipe work at all?
+    where : bool
+        Also ask the headline of parts of the EEG, by time, region and frequency; see `sightwave.where`.
     n_permutations, n_bootstrap : int
     progress : callable
         Called as ``progress(what, done, total)``.
@@ -164,7 +168,7 @@ def run(
         costs += [d.cost for d in decoders]
         learnt |= {weights_name(split.name, d.seed): weights(d) for d in decoders if save_weights}
         history = history or decoders[0].history
-        why = f"score {name}, {split.name}"
+        why = f"score {name}, {split.name}" + ("; where the information sits" if where else "")
         known = None if features is None else fold.noise_free(decoders[0], features)
         test = open_test(split.test, ledger=ledger, key=sealed, run=this_run, recipe=str(who["recipe"]), why=why)
         for n in levels:
@@ -179,6 +183,13 @@ def run(
                 free.setdefault((answer.task, n), []).append(answer)
         opened.append(raw)
 
+    drawn = {"n_permutations": n_permutations, "n_bootstrap": n_bootstrap}
+    found = (
+        where_(recipe, splits, opened, stimuli, subjects=subjects, device=device, progress=tell, **drawn)
+        if where
+        else []
+    )
+
     # judge -> Result
     tell("judging", 0, 1)
     predictions = tuple(Predictions.pool(parts) for parts in said.values())
@@ -187,8 +198,7 @@ def run(
         {task.name: task.metrics for task in recipe.tasks},
         ideal=partial(_ideal, recipe),
         noise_free=[Predictions.pool(parts) for parts in free.values()],
-        n_permutations=n_permutations,
-        n_bootstrap=n_bootstrap,
+        **drawn,
     )
     extras, facts = material(predictions[-1], opened, stimuli)
     if keepers:
@@ -201,6 +211,7 @@ def run(
         "phantom": recipe.dataset.is_phantom(root),
         "smoke": smoke,
     }
+    facts |= {"where": found} if where else {}
     facts |= {"efficiency": _efficiency(recipe, predictions), "pool": _pools(recipe, predictions, n_bootstrap)}
     facts |= {"citation": recipe.dataset.citation, "licence": recipe.dataset.licence}
     facts |= {

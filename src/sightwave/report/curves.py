@@ -151,7 +151,11 @@ def matrix(mean: np.ndarray, labels: np.ndarray) -> str:
 def _named(ax: Axes, x: np.ndarray, y: np.ndarray, name: str, colour: str, at: float) -> None:
     """Write a curve's name beside it."""
     i = int(np.clip(round(at * (len(x) - 1)), 0, len(x) - 1))
-    ax.annotate(name, (x[i], y[i]), xytext=(4, 6), textcoords="offset points", color=colour, va="bottom")
+    high = y[i] > 0.85
+    ax.annotate(
+        name, (x[i], y[i]), xytext=(4, -6 if high else 6), textcoords="offset points", color=colour,
+        va="top" if high else "bottom",
+    )  # fmt: skip
 
 
 def _ticks(ax: Any, x: np.ndarray, *, percent: bool = True, exact: bool = False) -> None:

@@ -47,6 +47,7 @@ class Forest:
     marks: list[Mark]
     ticks: list[tuple[float, str]]
     efficiency: str = ""
+    trials: str = ""
 
     @property
     def top(self) -> Mark:
@@ -104,9 +105,12 @@ def ways(result: Result) -> list[Forest]:
         if not any(q.way for q, *_ in group):
             continue
         ordered = sorted(group, key=lambda g: (bool(g[0].mark), g[0].mark == ORACLE))
-        names = [q.said or f"the very {q.word}" for q, *_ in ordered]
+        names = [q.way or f"the very {q.word}" for q, *_ in ordered]
         first = next((g for g in ordered if not g[0].way), ordered[0])
-        made.append(lay_out(first[0], first[1], [r for *_, r in ordered], names))
+        laid = lay_out(first[0], first[1], [r for *_, r in ordered], names)
+        # all are averages of as many, which the caption says; the column says what helped instead
+        marked = [replace(m, trials=q.mark or "each alone") for m, (q, *_) in zip(laid.marks, ordered, strict=True)]
+        made.append(replace(laid, marks=marked, trials=laid.top.trials))
     return made
 
 

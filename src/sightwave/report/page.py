@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from sightwave import files
-from sightwave.report import curves, differences, figures, forest, svg, tables, trials, words
+from sightwave.report import curves, differences, figures, forest, places, svg, tables, trials, words
 from sightwave.results import Predictions, Result
 
 
@@ -108,6 +108,7 @@ def _part(r: Result, *, first: bool) -> dict[str, Any]:
         "ways": forest.ways(r),
         "rows": rows.to_dict("records"),
         "noise_free": words.noise_free(r),
+        "where": _where(r),
         "figures": _figures(r),
         "cards": trials.cards(r) if first else [],
         "strips": trials.strips(r) if first else [],
@@ -174,7 +175,14 @@ def _figures(r: Result) -> list[dict[str, Any]]:
         rows = table[(table.task == task) & (table.metric == metric) & (table.subject == "all")]
         if len(rows) > 2:
             says = "Repetitions of a picture averaged before it is decoded. Band: 95 % interval; dashed: chance."
-            made.append(_figure(words.question(task), "What repetitions buy", curves.repetitions(rows, metric), says))
+            made.append(
+                _figure(
+                    words.question(task),
+                    f"What repetitions buy: {words.question(task).word}",
+                    curves.repetitions(rows, metric),
+                    says,
+                )
+            )
     return sorted(made, key=lambda f: not f["wide"])
 
 
@@ -195,6 +203,21 @@ def _retrieval(r: Result, task: str, q: words.Question, answers: Sequence[Predic
         )
         made.append(_figure(q, f"Similarity to every {q.word}", curves.matrix(mean, labels), says))
     return made
+
+
+def _where(r: Result) -> dict[str, Any] | None:
+    """Tell where and when the information sits, where that was asked."""
+    rows = r.data.get("where") or []
+    if not rows:
+        return None
+    q, trials_ = words.question(str(rows[0]["task"])), words.average(str(rows[0]["repetitions"]))
+    return {
+        "svg": places.panels(rows),
+        "lines": places.lines(rows),
+        "says": places.SAYS,
+        "question": q,
+        "trials": trials_,
+    }
 
 
 def _figure(q: words.Question, title: str, drawn: str, says: str, **more: Any) -> dict[str, Any]:

@@ -37,7 +37,6 @@ def metric_name(metric: str) -> str:
     """
     return {
         "auc": "AUC", "mrr": "mean reciprocal rank", "kappa": "Cohen's kappa", "f1 macro": "macro F1",
-        "assigned@1": "right matches",
     }.get(metric, metric)  # fmt: skip
 
 
