@@ -84,7 +84,7 @@ def parts(trials: Trials, *, window_s: float = WINDOW_S) -> list[Part]:
     for start in range(0, n_times - n + 1, max(1, n // 2)):
         a, b = float(t[start]), float(t[start + n - 1])
         bins = partial(TimeBins, n_bins=max(1, min(n, round(window_s / BIN_S))))
-        name = f"{1e3 * a:.0f} to {1e3 * (b + 1 / trials.sfreq):.0f} ms"
+        name = f"{round(1e3 * a)} to {round(1e3 * (b + 1 / trials.sfreq))} ms"
         made.append(Part("time", name, a, b + 1 / trials.sfreq, bins, last=(Crop(a, b),)))
     whole = partial(TimeBins, n_bins=max(1, min(n_times, round(length_s / (2 * BIN_S)))))
     found = [region_of(c) for c in trials.ch_names]
