@@ -7,6 +7,7 @@ import pytest
 from sightwave.errors import DataError, RecipeError, SealError, SightwaveError
 from sightwave.splits import (
     AsRecorded,
+    ByConcept,
     BySession,
     ByStimulus,
     LeaveOneRunOut,
@@ -23,12 +24,17 @@ EVERY_SPLITTER = [
     ByStimulus(test=0.25, joint=True),
     Published(),
     Published(val=0.3, joint=True),
+    Published(val=0.4, val_by="label"),
+    ByConcept(test=0.34, val=0.34),
+    ByConcept(test=0.34, val=0.0, joint=True),
     BySession(test=("2",)),
     BySession(test=("2",), val=("1",)),
     LeaveOneRunOut(),
     LeaveOneSessionOut(),
     LeaveOneSubjectOut(),
     LeaveOneSubjectOut(stimuli_too=0.3),
+    LeaveOneSubjectOut(published=True, val=0.4),
+    LeaveOneSubjectOut(stimuli_too=0.3, val=0.2, val_by="stimulus"),
     Shuffled(),
     AsRecorded(),
 ]
@@ -246,3 +252,40 @@ def test_a_validation_part_may_be_empty(trials):
     (fold,) = ByStimulus(val=0.0, joint=True)(trials)
     assert len(fold.val) == 0
     assert fold.val.eeg.shape[1:] == trials.eeg.shape[1:]
+
+
+def test_validation_by_concepts_holds_whole_concepts_out_of_training(trials):
+    for splitter in (
+        Published(val=0.4, val_by="label"),
+        LeaveOneSubjectOut(published=True, val=0.4),
+        ByConcept(0.34, 0.34),
+    ):
+        for fold in splitter(trials):
+            assert len(fold.val)
+            assert not values(fold.val, "label") & values(fold.train, "label")
+    for fold in Published(val=0.3)(trials):  # by stimulus, concepts are shared
+        assert values(fold.val, "label") & values(fold.train, "label")
+
+
+def test_the_published_way_to_leave_a_subject_out_shares_neither_person_nor_picture(trials):
+    for fold in LeaveOneSubjectOut(published=True, val=0.4)(trials):
+        known = [fold.train, fold.val]
+        assert values(fold.test, "part") == {"test"}
+        assert all(values(p, "part") == {"train"} for p in known)  # the test pictures of other people choose nothing
+        for column in ("subject", "stimulus"):
+            assert not values(fold.test, column) & set.union(*(values(p, column) for p in known))
+        assert len(values(fold.train, "subject")) == 2
+
+
+def test_concepts_that_are_held_out_are_seen_in_no_picture(trials):
+    for fold in ByConcept(test=0.34, val=0.34)(trials):
+        assert not values(fold.test, "label") & (values(fold.train, "label") | values(fold.val, "label"))
+
+
+def test_splitters_refuse_what_they_cannot_hold_out(make_trials):
+    with pytest.raises(RecipeError, match="whole concepts"):
+        Published(val=0.1, val_by="concept")(make_trials(part=True))
+    with pytest.raises(RecipeError, match="not both"):
+        LeaveOneSubjectOut(stimuli_too=0.1, published=True)
+    with pytest.raises(DataError, match="no column 'part'"):
+        LeaveOneSubjectOut(published=True)(make_trials(n_subjects=2))

@@ -162,6 +162,17 @@ def _share(values: np.ndarray, shares: tuple[float, ...], seed: int) -> list[np.
     return [*parts, values[order[start:]]]
 
 
+def _validate(trials: Trials, train: Mask, share: float, by: str, seed: int) -> tuple[Mask, Mask]:
+    """Take a share of the training part's stimuli, or of its labels, out of it to validate."""
+    if by not in ("stimulus", "label"):
+        raise RecipeError(f"val_by must be 'stimulus' or 'label' (whole concepts), got {by!r}.")
+    if not share:
+        return train, np.zeros(len(trials), bool)
+    ids = _share(trials.events[by].to_numpy()[train], (share,), seed)[0]
+    val = train & _isin(trials, by, ids)
+    return train & ~val, val
+
+
 @dataclass(frozen=True)
 class ByStimulus(Splitter):
     """Hold out whole stimuli: none of the test pictures was seen in training.
@@ -200,26 +211,62 @@ class Published(Splitter):
     Parameters
     ----------
     val : float
-        Share of the training stimuli that validates, where the authors published no validation part.
+        Share of the training part that validates, where the authors published no validation part.
     joint : bool
         Train all subjects together; otherwise each subject alone.
+    val_by : {"stimulus", "label"}
+        Whether ``val`` is a share of the stimuli, or of the labels, with all their stimuli: where the test part shows
+        concepts that were never trained on, only held-out concepts validate for the same question.
     """
 
     val: float = 0.0
     seed: int = 0
     joint: bool = False
+    val_by: str = "stimulus"
     holds_out: ClassVar[tuple[str, ...]] = ("trial", "stimulus")
 
     def parts(self, trials: Trials) -> Iterator[tuple[str, Mask, Mask, Mask]]:
-        """Yield one fold per subject, or one in all; ``val`` takes a share of the training stimuli."""
-        if "part" not in trials.events:
-            raise DataError("Published: the events have no column 'part'. Use ByStimulus, BySession or LeaveOneRunOut.")
-        train, val, test = (_isin(trials, "part", [p]) for p in ("train", "val", "test"))
-        if self.val and not val.any():
-            ids = _share(trials.events["stimulus"].to_numpy()[train], (self.val,), self.seed)[0]
-            val = train & _isin(trials, "stimulus", ids)
+        """Yield one fold per subject, or one in all; ``val`` takes a share of the training part."""
+        train, val, test = _published(trials, "Published")
+        if not val.any():
+            train, val = _validate(trials, train, self.val, self.val_by, self.seed)
         for name, mine in _by_subject(trials, self.joint):
-            yield name, mine & train & ~val, mine & val, mine & test
+            yield name, mine & train, mine & val, mine & test
+
+
+def _published(trials: Trials, name: str) -> tuple[Mask, Mask, Mask]:
+    if "part" not in trials.events:
+        raise DataError(f"{name}: the events have no column 'part'. Use ByStimulus, BySession or LeaveOneRunOut.")
+    train, val, test = (_isin(trials, "part", [p]) for p in ("train", "val", "test"))
+    return train, val, test
+
+
+@dataclass(frozen=True)
+class ByConcept(Splitter):
+    """Hold out whole concepts (labels): neither a test picture nor another of its concept was seen in training.
+
+    Parameters
+    ----------
+    test, val : float
+        Shares of the concepts.
+    joint : bool
+        Train all subjects together; otherwise each subject alone.
+    """
+
+    test: float = 0.2
+    val: float = 0.1
+    seed: int = 0
+    joint: bool = False
+    holds_out: ClassVar[tuple[str, ...]] = ("trial", "stimulus", "label")
+
+    def parts(self, trials: Trials) -> Iterator[tuple[str, Mask, Mask, Mask]]:
+        """Yield one fold per subject, or one in all."""
+        test, val = (
+            _isin(trials, "label", some)
+            for some in _share(trials.events["label"].to_numpy(), (self.test, self.val), self.seed)[:2]
+        )
+        for name, mine in _by_subject(trials, self.joint):
+            yield name, mine & ~test & ~val, mine & val, mine & test
 
 
 @dataclass(frozen=True)
@@ -272,21 +319,39 @@ class LeaveOneSubjectOut(Splitter):
     stimuli_too : float
         Share of stimuli that are also held out: they leave training, and the test part keeps only them.
         0 leaves the stimuli shared, which the audit reports.
+    published : bool
+        Instead, train on the published training part of the others, and test on the published test part of the one that
+        is left out: neither the person nor the picture was seen. The usual protocol of THINGS-EEG2.
+    val : float
+        Share of the training part that validates: of the other subjects, and never their test pictures, which would
+        tell of the test part what it must not (a published habit).
+    val_by : {"stimulus", "label"}
+        See `Published`.
     """
 
     stimuli_too: float = 0.0
     seed: int = 0
+    published: bool = False
+    val: float = 0.0
+    val_by: str = "label"
     holds_out: ClassVar[tuple[str, ...]] = ("trial", "subject")
+
+    def __post_init__(self) -> None:
+        if self.published and self.stimuli_too:
+            raise RecipeError("LeaveOneSubjectOut holds out stimuli as published, or a share stimuli_too; not both.")
 
     def parts(self, trials: Trials) -> Iterator[tuple[str, Mask, Mask, Mask]]:
         """Yield one fold per subject."""
-        none = np.zeros(len(trials), bool)
-        held, seen = ~none, none
-        if self.stimuli_too:
+        known = held = np.ones(len(trials), bool)
+        if self.published:
+            known, _, held = _published(trials, "LeaveOneSubjectOut")
+        elif self.stimuli_too:
             ids = _share(trials.events["stimulus"].to_numpy(), (self.stimuli_too,), self.seed)[0]
-            held = seen = _isin(trials, "stimulus", ids)
+            held = _isin(trials, "stimulus", ids)
+            known = ~held
+        known, val = _validate(trials, known, self.val, self.val_by, self.seed)
         for name, mine in _by_subject(trials, False):
-            yield name, ~mine & ~seen, none, mine & held
+            yield name, ~mine & known, ~mine & val, mine & held
 
 
 @dataclass(frozen=True)
