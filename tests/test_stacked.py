@@ -119,5 +119,5 @@ def test_a_run_of_seeds_together_scores_as_one_after_the_other(tmp_path: Path) -
 
 
 def test_seeds_together_are_not_resumed(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="keep no checkpoints"):
+    with pytest.raises(RecipeError, match="keep no weights on the way"):
         run(small(load_recipe("demo")[1]), out=tmp_path, seeds=(0, 1), together=True, resume=True)

@@ -121,6 +121,9 @@ def run(
         bool,
         typer.Option("--where", help="Also score linear decoders of parts of the EEG: by time, region, frequency."),
     ] = False,
+    peek: Annotated[
+        bool, typer.Option("--peek", help="Also tell what choosing the epoch on test would add. Not a result.")
+    ] = False,
     set_: Settings = None,
     clip: Clip = "",
     start: Start = None,
@@ -149,6 +152,7 @@ def run(
             save_weights=save_weights,
             smoke=smoke,
             where=where,
+            peek=peek,
             progress=tell,
         )
     written = page.write(out / f"{name}.html", [result], title=f"sightwave: {name}")
@@ -160,7 +164,7 @@ def run(
         for said in result.audit["findings"]:
             if said["level"] == "FAIL":
                 console.print(f"  {said['kind']}: {said['message']}", style="red", highlight=False, markup=False)
-    for note in filter(None, [words.efficiencies(result), *words.notes(result)]):
+    for note in filter(None, [words.efficiencies(result), words.peek(result), *words.notes(result)]):
         console.print(note, style="dim", highlight=False)
     console.print(f"Report: [bold]{written}[/]")
     if result.data.get("kept"):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sightwave import files
 from sightwave.align import STRANGER, Aligner
 from sightwave.cache import stored
 from sightwave.decode.base import Decoded, Task
@@ -26,10 +27,11 @@ from sightwave.recipe import Recipe
 from sightwave.results import Predictions, read_weights
 from sightwave.splits import Split
 from sightwave.stimuli import Stimuli
-from sightwave.train import Cost, Meter, TrialSet, decode, fit, fit_stacked, n_learning
+from sightwave.train import Cost, Meter, Stage, TrialSet, decode, fit, fit_stacked, n_learning
 from sightwave.trials import Trials
 
 Progress = Callable[[int, int], None]
+_EPOCH = "epoch-{:04d}.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,10 +105,21 @@ class Fold:
         resume: bool = False,
         identity: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
+        epochs: Path | None = None,
     ) -> Decoder:
-        """Train one decoder; see `train.fit` for the options."""
-        meter = Meter(self.device, progress)
+        """Train one decoder; see `train.fit` for the options.
+
+        With ``epochs``, a folder, the weights after each epoch of the last stage are kept for `after_each_epoch`.
+        """
         aligner, towers = self._build(seed)
+
+        def told(done: int, total: int) -> None:
+            if epochs:
+                files.save_tensors(epochs / _EPOCH.format(done), _learnt(aligner, towers))
+            if progress:
+                progress(done, total)
+
+        meter = Meter(self.device, told)
         parameters = n_learning(aligner, towers, self.recipe.stages)
         history = fit(
             aligner,
@@ -190,6 +203,29 @@ class Fold:
             decoded = replace(decoded, train=self._decoded(decoder, self._train))
         return [task.predict(decoded) for task in self.recipe.tasks]
 
+    @torch.no_grad()
+    def after_each_epoch(self, decoder: Decoder, epochs: Path, trials: Trials) -> list[Predictions]:
+        """Put the first task's question after each epoch of the last stage; the decoder ends with its own weights.
+
+        Parameters
+        ----------
+        decoder : Decoder
+        epochs : Path
+            Where `train` kept the weights.
+        trials : Trials
+            Prepared test trials.
+        """
+        own, said = _learnt(decoder.aligner, decoder.towers), []
+        last = self.recipe.stages[-1]
+        for done in range(1, last.epochs + 1 if isinstance(last, Stage) else 1):
+            path = epochs / _EPOCH.format(done)
+            if not path.exists():  # it stopped early
+                break
+            _put(decoder.aligner, decoder.towers, files.load_tensors(path)[0])
+            said.append(self.recipe.tasks[0].predict(self._decoded(decoder, trials)))
+        _put(decoder.aligner, decoder.towers, own)
+        return said
+
     def keep(self, decoder: Decoder, keeper: Keeper, raw: Trials, ready: Trials, n: int, *, nulls: bool) -> None:
         """Hand the decoded trials to ``keeper``.
 
@@ -256,6 +292,22 @@ class Fold:
         spaces = {space: Embeddings(v, ids.to_numpy(), space) for space, v in z.items()}
         events = trials.events.assign(fold=self.name, seed=decoder.seed)
         return Decoded(spaces, self._targets(decoder), self.stimuli, events, trials.repetitions)
+
+
+def _learnt(aligner: Aligner, towers: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
+    """Copy all that training changes: the aligner's state, and the weights of towers that are tuned."""
+    state = {f"aligner.{k}": v for k, v in aligner.state_dict().items()}
+    for space, tower in towers.items():
+        state |= {f"tower.{space}.{k}": v for k, v in tower.named_parameters() if v.requires_grad}
+    return {k: v.detach().cpu().numpy().copy() for k, v in state.items()}
+
+
+def _put(aligner: Aligner, towers: Mapping[str, nn.Module], arrays: Mapping[str, np.ndarray]) -> None:
+    """Put back what `_learnt` copied."""
+    now = {f"aligner.{k}": v for k, v in aligner.state_dict().items()}
+    now |= {f"tower.{space}.{k}": v for space, tower in towers.items() for k, v in tower.named_parameters()}
+    for k, array in arrays.items():
+        now[k].copy_(torch.from_numpy(np.asarray(array)))
 
 
 def _has_ceiling(task: Task) -> bool:

@@ -29,6 +29,7 @@ from sightwave.fold import Fold, weights
 from sightwave.judge.audit import Audit, audit
 from sightwave.judge.curves import pool_curve
 from sightwave.judge.efficiency import efficiency
+from sightwave.judge.peek import best_on_test
 from sightwave.judge.score import score
 from sightwave.judge.sealed import open_test, test_key, times_opened
 from sightwave.recipe import Recipe, small
@@ -58,6 +59,7 @@ def run(
     save_weights: bool = False,
     smoke: bool = False,
     where: bool = False,
+    peek: bool = False,
     n_permutations: int = 1000,
     n_bootstrap: int = 1000,
     progress: Progress | None = None,
@@ -92,6 +94,10 @@ def run(
         Run on a small phantom for one epoch: does the recipe work at all?
     where : bool
         Also ask the headline of parts of the EEG, by time, region and frequency; see `sightwave.where`.
+    peek : bool
+        Also tell what choosing the epoch on the test part would have added: the weights of every epoch are kept on disk
+        until the fold is scored. It is told as no result, nothing is chosen by it, and the ledger says that it was
+        done.
     n_permutations, n_bootstrap : int
     progress : callable
         Called as ``progress(what, done, total)``.
@@ -108,8 +114,8 @@ def run(
     RecipeError
         If the device is not there, or seeds shall be trained together that cannot be.
     """
-    if together and resume:
-        raise RecipeError("Seeds that are trained together keep no checkpoints: leave --together or --resume out.")
+    if together and (resume or peek):
+        raise RecipeError("Seeds that are trained together keep no weights on the way: leave --together out.")
     start, tell = time.time(), progress or (lambda what, done, total: None)
     out, root = Path(out), Path(data) if data and not smoke else None
     recipe = small(recipe) if smoke else recipe
@@ -123,11 +129,10 @@ def run(
     verdict.raise_if_failed()
     _check_pictures(recipe, stimuli, root)
     subjects, fingerprint = tuple(subjects or recipe.dataset.subjects(root)), trials.fingerprint()
-    who = {"recipe": key(recipe), "data": fingerprint, "subjects": list(subjects), "device": device}
-    if together and len(seeds) > 1:
-        who["together"] = True
-    if recipe.start is not None:
-        who["start"] = _check_start(recipe, fingerprint, subjects)
+    who: dict[str, object] = {"recipe": key(recipe), "data": fingerprint, "subjects": list(subjects), "device": device}
+    who |= {"peek": True} if peek else {}
+    who |= {"together": True} if together and len(seeds) > 1 else {}
+    who |= {"start": _check_start(recipe, fingerprint, subjects)} if recipe.start is not None else {}
     folder = out / f"{name}-{key([who, list(seeds)])[:8]}"
     if reuse and (there := _already(folder)) is not None:
         return there
@@ -148,6 +153,7 @@ def run(
     costs: list[Cost] = []
     learnt: dict[str, dict[str, np.ndarray]] = {}
     keepers = _keepers(recipe)
+    peeked: list[list[Predictions]] = []
     for f, split in enumerate(splits):
         fold = Fold(recipe, split, stimuli, subjects=subjects, device=device)
         decoders = []
@@ -162,6 +168,7 @@ def run(
                 resume=resume,
                 identity=who,
                 progress=partial(_tell_training, tell, before, jobs),
+                epochs=_epochs(unfinished, f, seed) if peek else None,
             )
             tell("training", before + 1, jobs)
             decoders.append(decoder)
@@ -169,6 +176,7 @@ def run(
         learnt |= {weights_name(split.name, d.seed): weights(d) for d in decoders if save_weights}
         history = history or decoders[0].history
         why = f"score {name}, {split.name}" + ("; where the information sits" if where else "")
+        why += "; PEEK: each epoch is scored on this test part" if peek else ""
         known = None if features is None else fold.noise_free(decoders[0], features)
         test = open_test(split.test, ledger=ledger, key=sealed, run=this_run, recipe=str(who["recipe"]), why=why)
         for n in levels:
@@ -182,6 +190,9 @@ def run(
             for answer in fold.ask_noise_free(decoders[0], known, ready) if known else ():
                 free.setdefault((answer.task, n), []).append(answer)
         opened.append(raw)
+        for seed, decoder in zip(seeds, decoders if peek else (), strict=False):
+            peeked.append(fold.after_each_epoch(decoder, each := _epochs(unfinished, f, seed), ready))
+            shutil.rmtree(each, ignore_errors=True)
 
     drawn = {"n_permutations": n_permutations, "n_bootstrap": n_bootstrap}
     found = (
@@ -212,6 +223,9 @@ def run(
         "smoke": smoke,
     }
     facts |= {"where": found} if where else {}
+    if peek:
+        kept_epoch = next(p for p in reversed(predictions) if p.task == recipe.tasks[0].name)
+        facts |= {"peek": best_on_test(peeked, kept_epoch, recipe.tasks[0].metrics[0])}
     facts |= {"efficiency": _efficiency(recipe, predictions), "pool": _pools(recipe, predictions, n_bootstrap)}
     facts |= {"citation": recipe.dataset.citation, "licence": recipe.dataset.licence}
     facts |= {
@@ -367,6 +381,11 @@ def _pools(recipe: Recipe, predictions: Sequence[Predictions], n: int) -> dict[s
 
 def _is_plain(task: Task) -> bool:
     return isinstance(task, Retrieve) and task.mode == "exact"
+
+
+def _epochs(unfinished: Path, fold: int, seed: int) -> Path:
+    """Folder of the weights after each epoch."""
+    return unfinished / f"epochs-{fold:03d}-{seed}"
 
 
 def _not_tested(subjects: Sequence[str], opened: Sequence[Trials]) -> list[str]:

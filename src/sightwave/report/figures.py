@@ -153,6 +153,35 @@ def history(values: np.ndarray, colour: str = MAIN) -> str:
         return markup(fig, "A training curve over epochs.")
 
 
+def epochs(peek: Mapping[str, Any]) -> str:
+    """Draw the score on the test part after each epoch, which nobody may choose by.
+
+    Parameters
+    ----------
+    peek : mapping
+        As `judge.peek.best_on_test` returns it.
+
+    Returns
+    -------
+    str
+    """
+    y = np.asarray(peek["curve"], float)
+    x = np.arange(1, len(y) + 1)
+    scale = 100 if words.is_share(str(peek["metric"])) else 1
+    with figure(4.9, 2.3) as fig:
+        ax = fig.add_axes((0.115, 0.2, 0.85, 0.72))
+        ax.plot(x, scale * y, color=SECOND, lw=1.8, marker="o", ms=3)
+        ax.axhline(scale * peek["honest"], color=MAIN, lw=1.6)
+        ax.annotate("as reported", (1, scale * peek["honest"]), xytext=(2, 4), textcoords="offset points", color=MAIN)
+        ax.axhline(scale * peek["chance"], color=MUTED, lw=1.2, ls=(0, (4, 3)))
+        ax.set(
+            xlabel="epoch", ylabel=f"{words.metric_name(str(peek['metric']))} on test" + (" (%)" if scale > 1 else "")
+        )
+        ax.text(0.5, 0.5, "NOT A RESULT", transform=ax.transAxes, ha="center", va="center", fontsize=24, color=LINE,
+                rotation=12, zorder=0, weight="bold")  # fmt: skip
+        return markup(fig, "Not a result: the score on the test part after each epoch.")
+
+
 def blocks() -> str:
     """Draw, as a scheme, why a random split of a blocked recording leaks."""
     n_blocks, each = 12, 9

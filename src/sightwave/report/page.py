@@ -109,6 +109,8 @@ def _part(r: Result, *, first: bool) -> dict[str, Any]:
         "rows": rows.to_dict("records"),
         "noise_free": words.noise_free(r),
         "where": _where(r),
+        "peek": words.peek(r),
+        "peek_curve": figures.epochs(r.data["peek"]) if r.data.get("peek") else "",
         "figures": _figures(r),
         "cards": trials.cards(r) if first else [],
         "strips": trials.strips(r) if first else [],

@@ -187,7 +187,24 @@ def opened(result: Result) -> str:
     """
     times = {1: "once", 2: "twice"}.get(result.opened, f"{result.opened} times")
     chosen = _chosen(result.selection.strip().rstrip("."))
-    return f"Test set opened {times}{chosen}."
+    peeked = (
+        " Each epoch was scored on it as well (peek); nothing was chosen by that." if result.data.get("peek") else ""
+    )
+    return f"Test set opened {times}{chosen}.{peeked}"
+
+
+def peek(result: Result) -> str:
+    """Say what choosing the epoch on the test part would have added; nothing where nobody looked."""
+    p = result.data.get("peek")
+    if not p:
+        return ""
+    name = str(p["metric"])
+    honest, best, chance, lucky = (number(float(p[k]), name) for k in ("honest", "best", "chance", "chance_best"))
+    return (
+        f"NOT A RESULT: the best epoch on test would read {best} instead of {honest} ({question(str(p['task'])).word}, "
+        f"{metric_name(name)}, {average(str(p['repetitions']))}). By chance alone the best epoch reaches {lucky} where "
+        f"guessing gives {chance}."
+    )
 
 
 def headline(result: Result) -> str:
