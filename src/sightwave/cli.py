@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from sightwave import __version__, errors
-from sightwave.cli_captions import captions, from_result, write_page
+from sightwave.cli_captions import captions, from_result, reflect, write_page
 from sightwave.cli_compare import compare
 from sightwave.cli_options import (
     Clip,
@@ -41,6 +41,7 @@ app.add_typer(phantom, name="phantom")
 app.command()(captions)
 app.command()(compare)
 app.command()(where)
+app.command()(reflect)
 prepare = typer.Typer(help="Preprocess the raw recordings of a public data set.", no_args_is_help=True)
 app.add_typer(prepare, name="prepare")
 

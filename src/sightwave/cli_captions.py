@@ -91,6 +91,22 @@ def captions(
         console.print(f"Tables and figure: [bold]{out}[/]")
 
 
+def reflect(
+    results: Annotated[list[Path], typer.Argument(help="Result folders, one per protocol; the first is the standard.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("reflection.html"),
+    text_model: TextModel = None,
+) -> None:
+    """Write a page of reflection by the numbers: ceiling, class or picture, sessions, people, repetitions."""
+    from sightwave.reflect import reflect as write
+    from sightwave.results import Result
+
+    loaded = [Result.load(folder) for folder in results]
+    space = str(next((facts["space"] for r in loaded for facts in r.data.get("kept") or ()), ""))
+    with Progress(Console(stderr=True)) as tell:
+        path = write(loaded, out, text_model=text_model or _tower(loaded[0], space), progress=tell)
+    Console().print(f"Reflection: [bold]{path}[/]")
+
+
 def from_result(
     result: Result,
     *,
