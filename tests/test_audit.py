@@ -8,7 +8,7 @@ import pytest
 
 from sightwave.errors import LeakError, UnknownName
 from sightwave.judge.audit import KINDS, audit
-from sightwave.splits import ByStimulus, LeaveOneRunOut, LeaveOneSubjectOut, Shuffled, Split
+from sightwave.splits import BySession, ByStimulus, LeaveOneRunOut, LeaveOneSubjectOut, NewImages, Shuffled, Split
 from sightwave.stimuli import Stimuli
 from sightwave.trials import Applied, Trials
 
@@ -246,3 +246,38 @@ def test_a_misspelt_leak_is_refused_with_the_nearest_word():
     with pytest.raises(UnknownName, match="Did you mean 'block-design'"):
         audit(Shuffled()(trials), trials, pictures(trials), allow=("block_design",))
     assert len(KINDS) == len(set(KINDS))
+
+
+def test_shared_pictures_are_counted_by_who_saw_them():
+    trials = experiment(n_stimuli=40, repeats=2, n_runs=4)
+    events = trials.events
+    # subject 01 is tested on s000..s009, of which it saw none in training; subject 02 saw all
+    test = ((events["subject"] == "01") & (events["stimulus"] < "s010")).to_numpy()
+    split = Split("fold", trials, np.flatnonzero(~test), np.array([], int), np.flatnonzero(test))
+    found = {f.kind: f for f in audit([split], trials, pictures(trials)).findings}["stimulus"]
+    assert found.count == 10
+    assert found.level == "WARN"
+    assert (
+        "0 by the subject who is tested, 10 by others alone; 40 of 40 pictures were shown to several" in found.message
+    )
+    own = test & (np.arange(len(trials)) % 2 == 0)
+    split = Split("fold", trials, np.flatnonzero(~own), np.array([], int), np.flatnonzero(own))
+    found = {f.kind: f for f in audit([split], trials, pictures(trials)).findings}["stimulus"]
+    assert "by the subject who is tested" in found.message
+    assert "0 by the subject" not in found.message
+
+
+def test_new_images_holds_out_the_pictures_of_any_split_and_passes_the_audit():
+    trials = experiment(n_stimuli=200, repeats=2, n_runs=16)
+    trials = dataclasses.replace(trials, events=trials.events.assign(session=trials.events["run"]))
+    plain = BySession(val=("14",), test=("15",), joint=True)
+    verdict = audit(plain(trials), trials, pictures(trials), holds_out=plain.holds_out)
+    assert "stimulus" in {f.kind for f in verdict.findings}
+    strict = NewImages(plain)
+    assert strict.holds_out == ("trial", "session", "stimulus")
+    (fold,), (before,) = strict(trials), plain(trials)
+    assert fold.test_rows.tolist() == before.test_rows.tolist()
+    assert set(fold.train_rows) < set(before.train_rows)
+    shown = [set(trials.events["stimulus"].iloc[r]) for r in (fold.train_rows, fold.val_rows, fold.test_rows)]
+    assert not (shown[0] & shown[1]) | (shown[0] & shown[2]) | (shown[1] & shown[2])
+    assert audit([fold], trials, pictures(trials), holds_out=strict.holds_out).verdict == "PASS"

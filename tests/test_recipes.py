@@ -52,3 +52,35 @@ def test_the_folder_is_the_registry():
     from sightwave.encoders.base import Encoder
 
     assert {"EEGProject", "TSConv", "EEGNet", "TimeBins"} <= {c.__name__ for c in members("encoders", Encoder)}
+
+
+def test_a_run_with_and_without_the_test_pictures_in_training_stands_in_one_report(tmp_path):
+    from typer.testing import CliRunner
+
+    from sightwave.cli import app
+
+    (tmp_path / "mine.py").write_text(SESSIONS, encoding="utf-8")
+    out = tmp_path / "out"
+    done = CliRunner().invoke(app, ["run", str(tmp_path / "mine.py"), "--out", str(out), "--new-images"])
+    assert done.exit_code == 0, done.output
+    page = (out / "mine.html").read_text(encoding="utf-8")
+    assert "Side by side" in page
+    assert "mine_new_images" in page
+    assert "by the subject who is tested" in page
+    again = CliRunner().invoke(app, ["run", "ridge", "--out", str(out), "--new-images"])
+    assert "holds out pictures as it is" in str(again.exception)
+
+
+SESSIONS = """
+from functools import partial
+import sightwave as sw
+
+recipe = sw.Recipe(
+    dataset=sw.Phantom(n_train=2, n_test=6, n_sessions=4, test_repetitions=2, sfreq=50.0, n_times=25, n_subjects=1),
+    split=sw.BySession(test=("4",)),
+    targets=(sw.Labels(),),
+    encoder=partial(sw.TimeBins, n_bins=5),
+    stages=(sw.Solve(spaces=("label",)),),
+    tasks=(sw.Classify(),),
+)
+"""

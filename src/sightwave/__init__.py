@@ -20,7 +20,7 @@ _ROOMS = {
     "datasets.things_eeg2": "ThingsEeg2",
     "datasets.mss": "Mss",
     "datasets.cvpr40": "Cvpr40",
-    "splits": "Published ByConcept ByStimulus BySession LeaveOneRunOut LeaveOneSessionOut LeaveOneSubjectOut",
+    "splits": "Published ByConcept ByStimulus BySession LeaveOneRunOut LeaveOneSessionOut LeaveOneSubjectOut NewImages",
     "preprocess": "Average Bandpass Baseline Crop Notch PickChannels Resample Standardise Whiten prepare_things_eeg2",
     "targets.labels": "Labels",
     "targets.clip": "ClipImage ClipText",

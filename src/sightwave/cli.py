@@ -129,6 +129,9 @@ def run(
     clip: Clip = "",
     start: Start = None,
     save_weights: Annotated[bool, typer.Option(help="Keep the weights beside the result, for --start.")] = False,
+    new_images: Annotated[
+        bool, typer.Option("--new-images", help="Run it again with the test pictures held out; both in one report.")
+    ] = False,
 ) -> None:
     """Train and judge a recipe; prints the scores and writes a result folder and its HTML page."""
     from sightwave.recipe import started, with_clip
@@ -138,40 +141,47 @@ def run(
 
     name, found = _recipe(recipe, set_)
     found = with_clip(found, clip) if clip else found
+    found = started(found, start) if start else found
     console = Console()
+    recipes = {name: found} | (_new_images(name, found) if new_images else {})
     with Progress(console) as tell:
-        result = run_recipe(
-            started(found, start) if start else found,
-            name=name,
-            data=data,
-            out=out,
-            subjects=listed(subjects) or None,
-            seeds=numbers(seeds),
-            device=device,
-            together=together,
-            resume=resume,
-            save_weights=save_weights,
-            smoke=smoke,
-            where=where,
-            peek=peek,
-            progress=tell,
-        )
-    written = page.write(out / f"{name}.html", [result], title=f"sightwave: {name}")
-    for file, reason in result.data["left_out"].items():
+        results = [
+            run_recipe(
+                one,
+                name=called,
+                data=data,
+                out=out,
+                subjects=listed(subjects) or None,
+                seeds=numbers(seeds),
+                device=device,
+                together=together,
+                resume=resume,
+                save_weights=save_weights,
+                smoke=smoke,
+                where=where,
+                peek=peek,
+                progress=tell,
+            )
+            for called, one in recipes.items()
+        ]
+    written = page.write(out / f"{name}.html", results, title=f"sightwave: {name}")
+    for file, reason in results[0].data["left_out"].items():
         console.print(f"left out of {file}: {reason}", highlight=False, soft_wrap=True)
-    console.print(rich_table(result, subjects=True))
-    if words.leaks(result):
-        console.print(f"LEAK: {words.VERDICTS['FAIL']}", style="bold red", highlight=False)
-        for said in result.audit["findings"]:
-            if said["level"] == "FAIL":
-                console.print(f"  {said['kind']}: {said['message']}", style="red", highlight=False, markup=False)
-    for note in filter(None, [words.efficiencies(result), words.peek(result), *words.notes(result)]):
-        console.print(note, style="dim", highlight=False)
+    for result in results:
+        console.print(rich_table(result, subjects=True))
+        if words.leaks(result):
+            console.print(f"LEAK: {words.VERDICTS['FAIL']}", style="bold red", highlight=False)
+            for said in result.audit["findings"]:
+                if said["level"] == "FAIL":
+                    console.print(f"  {said['kind']}: {said['message']}", style="red", highlight=False, markup=False)
+        for note in filter(None, [words.efficiencies(result), words.peek(result), *words.notes(result)]):
+            console.print(note, style="dim", highlight=False)
     console.print(f"Report: [bold]{written}[/]")
-    if result.data.get("kept"):
-        with Progress(console) as tell:
-            scores = from_result(result, progress=tell)
-        console.print(f"Captions: [bold]{write_page(out / f'{name}-captions.html', result, scores)}[/]")
+    for result in results:
+        if result.data.get("kept"):
+            with Progress(console) as tell:
+                scores = from_result(result, progress=tell)
+            console.print(f"Captions: [bold]{write_page(out / f'{result.name}-captions.html', result, scores)}[/]")
 
 
 @app.command("list")
@@ -354,6 +364,17 @@ def prepare_things_eeg2(
         written = prepare_(raw, out, like=like, mvnn=mvnn, subjects=chosen, repetitions=kept, progress=tell)
     for path in written:
         print(path)
+
+
+def _new_images(name: str, recipe: Any) -> dict[str, Any]:
+    """Make the same recipe with the test pictures held out of training."""
+    from dataclasses import replace
+
+    from sightwave.splits import NewImages
+
+    if "stimulus" in recipe.split.holds_out:
+        raise errors.RecipeError(f"--new-images: the split of {name} holds out pictures as it is.")
+    return {f"{name}_new_images": replace(recipe, split=NewImages(recipe.split))}
 
 
 def _recipe(recipe: str, settings: list[str] | None) -> tuple[str, Any]:

@@ -85,7 +85,11 @@ def tell(result: Result, scores: CaptionScores) -> Told:
         null: _number(rows[INSTANCE]["value"] - rows[INSTANCE][null], draws["value", INSTANCE] - draws[null, INSTANCE])
         for null in ("nearest", "most_frequent", "shuffled", "noise")
     }
-    use = str((result.recipe.get("split") or {}).get("use", "")).rpartition(".")[2]
+    split = result.recipe.get("split") or {}
+    use = str(split.get("use", "")).rpartition(".")[2]
+    if use == "NewImages":
+        inner = str((split.get("split") or {}).get("use", "")).rpartition(".")[2]
+        use = f"{PROTOCOLS.get(inner, inner)} and pictures"
     findings = result.audit.get("findings") or ()
     shared = [f["count"] for f in findings if f.get("kind") in ("stimulus", "image")]
     return Told(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -283,6 +283,38 @@ class BySession(Splitter):
         test, val = _isin(trials, "session", self.test), _isin(trials, "session", self.val)
         for name, mine in _by_subject(trials, self.joint):
             yield name, mine & ~test & ~val, mine & val, mine & test
+
+
+@dataclass(frozen=True)
+class NewImages(Splitter):
+    """Any split, with the pictures of each test part held out as well: what was tested is in no training trial.
+
+    Training, and then validation, lose the trials whose picture is tested, whoever saw it. Beside the split itself it
+    tells how much of a score is memory of pictures.
+
+    Parameters
+    ----------
+    split : Splitter
+    """
+
+    split: Splitter
+
+    @property
+    def holds_out(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What the split holds out, and pictures."""
+        return tuple(dict.fromkeys((*self.split.holds_out, "stimulus")))
+
+    def choose(self, trials: Trials) -> Splitter:
+        """Return the same around the splitter that fits these trials."""
+        return replace(self, split=self.split.choose(trials))
+
+    def parts(self, trials: Trials) -> Iterator[tuple[str, Mask, Mask, Mask]]:
+        """Yield the folds of the split, without the trials that show a picture of a later part."""
+        stimulus = trials.events["stimulus"].to_numpy()
+        for name, train, val, test in self.split.parts(trials):
+            tested = _isin(trials, "stimulus", set(stimulus[test]))
+            chosen_by = _isin(trials, "stimulus", set(stimulus[val & ~tested]))
+            yield name, train & ~tested & ~chosen_by, val & ~tested, test
 
 
 @dataclass(frozen=True)

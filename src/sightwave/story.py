@@ -314,13 +314,11 @@ def _check_start(recipe: Recipe, fingerprint: str, subjects: Sequence[str]) -> s
 
 
 def _keepers(recipe: Recipe) -> list[Keeper]:
-    """One for each task that retrieves captions: all that is asked of captions is answered from what they keep."""
+    """One for each caption space that a task searches: what is asked of captions later is answered from it."""
     target = {t.space: t for t in recipe.targets}
-    return [
-        Keeper(task.name, target[task.space], everything=task.gallery == "all")
-        for task in recipe.tasks
-        if isinstance(task, Retrieve) and task.space.startswith(TEXT)
-    ]
+    asked = [task for task in recipe.tasks if isinstance(task, Retrieve) and task.space.startswith(TEXT)]
+    first = {task.space: task for task in reversed(asked)}
+    return [Keeper(task.name, target[space], everything=task.gallery == "all") for space, task in first.items()]
 
 
 def _kept(

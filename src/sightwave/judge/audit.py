@@ -7,7 +7,7 @@ seal of the test part stays whole.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sightwave.errors import LeakError, one_of
@@ -146,12 +146,26 @@ def _identities(folds: list[Sides], holds_out: tuple[str, ...], stimulus_bound: 
     """Find the same trial, shared samples, the same picture, steps fitted on test trials."""
     picture = FAIL if stimulus_bound or "stimulus" in holds_out else WARN
     seen = "pictures were trained on and are tested" + ("" if picture == FAIL else ", which inflates categories")
+    found = _over(folds, "stimulus", picture, leaks.same_stimulus, seen)
     return [
         *_over(folds, "trial", FAIL, leaks.same_trial, "trials are in train and in test"),
         *_over(folds, "overlap", FAIL, leaks.overlapping, "test trials share samples with training trials"),
         *_over(folds, "fitted", FAIL, leaks.fitted_on_test, "preprocessing steps were fitted on test trials"),
-        *_over(folds, "stimulus", picture, leaks.same_stimulus, seen),
+        *(replace(f, message=f"{f.message}: {_whose(folds)}") for f in found),
     ]
+
+
+def _whose(folds: list[Sides]) -> str:
+    """Say by whom tested pictures were seen in training, how many several people saw, and what would hold them out."""
+    by = [leaks.same_stimulus_by(f) for f in folds]
+    own = {name.partition("/")[2] for mine, _ in by for name in mine}
+    others = set().union(*(theirs for _, theirs in by)) - own
+    common, n = leaks.common_stimuli(folds)
+    people = f"; {common} of {n} pictures were shown to several subjects" if common else ""
+    return (
+        f"{len(own)} by the subject who is tested, {len(others)} by others alone{people}. "
+        "NewImages(split) holds them out, too"
+    )
 
 
 def _contents(folds: list[Sides], trials: Trials, stimuli: Stimuli, bound: bool) -> list[Finding]:

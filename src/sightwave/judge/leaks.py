@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,6 +65,22 @@ def same_trial(fold: Sides) -> set[str]:
 def same_stimulus(fold: Sides) -> set[str]:
     """Pictures on both sides; those whose identity the data set does not know are left out."""
     return _stimuli(fold.known) & _stimuli(fold.test)
+
+
+def same_stimulus_by(fold: Sides) -> tuple[set[str], set[str]]:
+    """Pairs of subject and picture on both sides, as text, and pictures that only other subjects were trained on."""
+    own = [set(_stimulus_of(e)) for e in (fold.known, fold.test)]
+    shared, mine = same_stimulus(fold), own[0] & own[1]
+    return {f"{subject}/{stimulus}" for subject, stimulus in mine}, shared - {stimulus for _, stimulus in mine}
+
+
+def common_stimuli(folds: Sequence[Sides]) -> tuple[int, int]:
+    """Count the pictures that several subjects were shown, and all pictures."""
+    events = pd.concat([part for f in folds for part in (f.known, f.test)])
+    if "stimulus_known" in events:
+        events = events[events["stimulus_known"].astype(bool)]
+    who = events.drop_duplicates(["subject", "stimulus"]).groupby("stimulus").size()
+    return int((who > 1).sum()), len(who)
 
 
 def same_level(fold: Sides, column: str) -> set[str]:
@@ -176,6 +192,12 @@ def caption_texts(stimuli: Stimuli, ids: set[str]) -> dict[str, str]:
         return {}
     told = {s: stimuli.captions(s) for s in ids & set(stimuli.ids)}
     return {s: " ".join(captions[0].lower().split()) for s, captions in told.items() if captions}
+
+
+def _stimulus_of(events: pd.DataFrame) -> zip[tuple[str, str]]:
+    if "stimulus_known" in events:
+        events = events[events["stimulus_known"].astype(bool)]
+    return zip(events["subject"], events["stimulus"], strict=True)
 
 
 def _stimuli(events: pd.DataFrame) -> set[str]:

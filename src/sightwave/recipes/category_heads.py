@@ -40,7 +40,15 @@ from sightwave.errors import one_of
 from sightwave.losses.labels import CrossEntropy
 from sightwave.preprocess import Resample, Standardise, Whiten
 from sightwave.recipe import Recipe
-from sightwave.splits import BySession, LeaveOneRunOut, LeaveOneSessionOut, LeaveOneSubjectOut, Published, Splitter
+from sightwave.splits import (
+    BySession,
+    LeaveOneRunOut,
+    LeaveOneSessionOut,
+    LeaveOneSubjectOut,
+    NewImages,
+    Published,
+    Splitter,
+)
 from sightwave.targets.labels import Labels
 from sightwave.train import Solve, Stage
 
@@ -81,13 +89,14 @@ FRONTS: dict[str, Callable[[int, int], nn.Module]] = {
 
 PROTOCOLS: dict[str, Splitter] = {
     "sessions": recipe.split,
+    "sessions-new-images": NewImages(recipe.split),
     "images": Published(joint=True),
     "within-session": LeaveOneRunOut(),
     "cross-session": LeaveOneSessionOut(),
     "subjects": LeaveOneSubjectOut(stimuli_too=0.2),
 }
-"""What is held out: sessions, pictures, each run or each session of each subject, or each subject in turn with a fifth
-of pictures."""
+"""What is held out: sessions, sessions with their pictures, pictures, each run or each session of each subject, or each
+subject in turn with a fifth of the pictures."""
 
 
 def baseline(name: str, of: Recipe = recipe) -> Recipe:
