@@ -15,7 +15,7 @@ from sightwave.judge import sealed
 from sightwave.judge.chance import _shuffle, exchangeable, p_value, permutation
 from sightwave.judge.confounds import block_design, presentation_blocks
 from sightwave.judge.intervals import bootstrap
-from sightwave.judge.score import score
+from sightwave.judge.score import by_session, score
 from sightwave.judge.statistic import by_subject, with_all
 from sightwave.metrics.base import higher_is_better
 from sightwave.metrics.classification import auc, balanced_accuracy, cohen_kappa, f1_macro, top_k
@@ -469,3 +469,29 @@ def test_an_unknown_order_of_presentation_makes_no_blocks():
     assert presentation_blocks(p) is not None
     unknown = replace(p, events=p.events.assign(onset=np.nan))
     assert presentation_blocks(unknown) is None
+
+
+def test_scores_by_session_are_those_of_its_trials_and_averages_have_none():
+    rng = np.random.default_rng(0)
+    n = 240
+    truth = rng.integers(0, 4, n)
+    session = np.repeat(["1", "2", "10"], n // 3)
+    signal = np.where(session == "10", 3.0, 0.0)
+    scores = (rng.standard_normal((n, 4)) + signal[:, None] * np.eye(4)[truth]).astype(np.float32)
+    events = pd.DataFrame({"subject": np.tile(["01", "02"], n // 2), "session": session, "run": "1"})
+    events = events.assign(fold="all", seed=0, stimulus=[f"s{i}" for i in range(n)], label=truth.astype(str))
+    p = Predictions("classify", "1", scores, truth, np.array(list("abcd")), events)
+    found = by_session(
+        [p, replace(p, repetitions="4")], {"classify": (top_k(1), top_k(3))}, n_permutations=50, n_bootstrap=100
+    )
+    assert found["session"].tolist() == ["1", "2", "10"]
+    assert set(found["metric"]) == {"top-1"}
+    for row in found.itertuples():
+        mine = session == row.session
+        hits = pd.Series(scores[mine].argmax(1) == truth[mine]).groupby(events["subject"][mine].to_numpy()).mean()
+        assert row.value == pytest.approx(hits.mean())
+        assert row.low <= row.value <= row.high
+    assert found["low"].iloc[2] > found["chance"].iloc[2]
+    assert found["low"].iloc[0] < found["chance"].iloc[0]
+    one = p[session == "1"]
+    assert by_session([one], {"classify": (top_k(1),)}).empty

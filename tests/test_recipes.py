@@ -84,3 +84,25 @@ recipe = sw.Recipe(
     tasks=(sw.Classify(),),
 )
 """
+
+
+def test_a_test_part_of_several_sessions_is_scored_session_by_session(tmp_path):
+    from dataclasses import replace
+
+    from sightwave.recipe import from_file
+    from sightwave.report import page
+    from sightwave.report.tables import session_lines
+    from sightwave.results import Result
+    from sightwave.splits import BySession
+
+    path = tmp_path / "mine.py"
+    path.write_text(SESSIONS, encoding="utf-8")
+    recipe = from_file(path)
+    recipe = replace(recipe, split=BySession(test=("3", "4")))
+    result = run(recipe, name="mine", out=tmp_path, n_permutations=20, n_bootstrap=20)
+    assert [r["session"] for r in result.data["sessions"]] == ["3", "4"]
+    back = Result.load(next(tmp_path.glob("mine-*")))
+    assert "by session" in page.render([back], title="mine")
+    (line,) = session_lines(back)
+    assert line.startswith("category, top-1 by session, single trials: 3: ")
+    assert "; 4: " in line

@@ -136,7 +136,7 @@ def run(
     """Train and judge a recipe; prints the scores and writes a result folder and its HTML page."""
     from sightwave.recipe import started, with_clip
     from sightwave.report import page, words
-    from sightwave.report.tables import rich_table
+    from sightwave.report.tables import rich_table, session_lines
     from sightwave.story import run as run_recipe
 
     name, found = _recipe(recipe, set_)
@@ -174,6 +174,8 @@ def run(
             for said in result.audit["findings"]:
                 if said["level"] == "FAIL":
                     console.print(f"  {said['kind']}: {said['message']}", style="red", highlight=False, markup=False)
+        for line in session_lines(result):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
         for note in filter(None, [words.efficiencies(result), words.peek(result), *words.notes(result)]):
             console.print(note, style="dim", highlight=False)
     console.print(f"Report: [bold]{written}[/]")

@@ -30,7 +30,7 @@ from sightwave.judge.audit import Audit, audit
 from sightwave.judge.curves import pool_curve
 from sightwave.judge.efficiency import efficiency
 from sightwave.judge.peek import best_on_test
-from sightwave.judge.score import score
+from sightwave.judge.score import by_session, score
 from sightwave.judge.sealed import open_test, test_key, times_opened
 from sightwave.recipe import Recipe, small
 from sightwave.report.material import material
@@ -227,6 +227,9 @@ def run(
         kept_epoch = next(p for p in reversed(predictions) if p.task == recipe.tasks[0].name)
         facts |= {"peek": best_on_test(peeked, kept_epoch, recipe.tasks[0].metrics[0])}
     facts |= {"efficiency": _efficiency(recipe, predictions), "pool": _pools(recipe, predictions, n_bootstrap)}
+    asked = {task.name: task.metrics for task in recipe.tasks}
+    sessions = by_session(predictions, asked, **drawn)
+    facts |= {"sessions": sessions.drop(columns=["ceiling", "noise_free"]).to_dict("records")}
     facts |= {"citation": recipe.dataset.citation, "licence": recipe.dataset.licence}
     facts |= {
         "left_out": recipe.dataset.left_out(root),

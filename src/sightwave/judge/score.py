@@ -75,6 +75,41 @@ def score(
     return scores
 
 
+def by_session(
+    predictions: Sequence[Predictions],
+    metrics: Mapping[str, Sequence[Metric]],
+    *,
+    n_permutations: int = 1000,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Score the headline of each task session by session, where single trials of several sessions were tested.
+
+    Parameters
+    ----------
+    predictions : sequence of Predictions
+        Averages are passed over: they have no session.
+    metrics : mapping of str to sequence of callable
+    n_permutations, n_bootstrap : int
+
+    Returns
+    -------
+    DataFrame
+        Columns `SCORE_COLUMNS`, with `session` in place of `subject`: the mean over subjects of one session.
+    """
+    tables = []
+    for p in predictions:
+        session = p.events["session"].to_numpy().astype(str)
+        names = sorted(set(session), key=lambda s: (len(s), s))
+        for name in names if p.repetitions == "1" and len(names) > 1 else []:
+            part = p[session == name]
+            table = score([part], {p.task: metrics[p.task][:1]}, n_permutations=n_permutations,
+                          n_bootstrap=n_bootstrap, seed=seed)  # fmt: skip
+            tables.append(table[table["subject"] == ALL].assign(session=name))
+    found = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*SCORE_COLUMNS, "session"])
+    return found.drop(columns="subject")
+
+
 def _one(
     p: Predictions,
     metrics: Sequence[Metric],

@@ -73,6 +73,21 @@ class Forest:
         return f"{known[0].value} – {known[-1].value}" if len(known) > 1 and not self.top.whole else ""
 
 
+@dataclass(frozen=True)
+class _Row:
+    """One session, as `lay_out` reads it."""
+
+    session: str
+    repetitions: str
+    value: float
+    low: float
+    high: float
+    chance: float
+    p: float
+    ceiling = noise_free = math.nan
+    subject = "all"
+
+
 def forests(result: Result) -> list[Forest]:
     """Lay out the headline scores of each plain task: for all first, then by subject; averages before single trials."""
     table, made = words.scores_of(result), []
@@ -112,6 +127,19 @@ def ways(result: Result) -> list[Forest]:
         marked = [replace(m, trials=q.mark or "each alone") for m, (q, *_) in zip(laid.marks, ordered, strict=True)]
         made.append(replace(laid, marks=marked, trials=laid.top.trials))
     return made
+
+
+def sessions(result: Result) -> list[Forest]:
+    """Lay out the headline scores session by session, for all subjects together; nothing where one was tested."""
+    rows: dict[tuple[str, str], list[Any]] = {}
+    for row in result.data.get("sessions") or ():
+        rows.setdefault((str(row["task"]), str(row["metric"])), []).append(
+            _Row(**{k: row[k] for k in _Row.__annotations__})
+        )
+    return [
+        lay_out(words.question(task), metric, found, [f"session {r.session}" for r in found])
+        for (task, metric), found in rows.items()
+    ]
 
 
 def beside(results: Sequence[Result]) -> list[Forest]:

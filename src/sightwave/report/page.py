@@ -106,6 +106,7 @@ def _part(r: Result, *, first: bool) -> dict[str, Any]:
         "facts": _facts(r),
         "forests": forest.forests(r),
         "ways": forest.ways(r),
+        "sessions": forest.sessions(r),
         "rows": rows.to_dict("records"),
         "noise_free": words.noise_free(r),
         "where": _where(r),

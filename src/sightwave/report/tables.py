@@ -136,6 +136,17 @@ def rich_table(results: Result | Sequence[Result], *, metrics: int | None = None
     return table
 
 
+def session_lines(result: Result) -> list[str]:
+    """Say the headline scores of each session, a line per task; nothing where one session was tested."""
+    said: dict[str, list[str]] = {}
+    for r in result.data.get("sessions") or ():
+        metric = str(r["metric"])
+        score = f"{words.number(r['value'], metric)} {words.interval(r['low'], r['high'], metric)}"
+        name = f"{words.question(str(r['task'])).word}, {words.metric_name(metric)} by session"
+        said.setdefault(name, []).append(f"{r['session']}: {score}")
+    return [f"{name}, single trials: {'; '.join(parts)}" for name, parts in said.items()]
+
+
 def text(
     results: Result | Sequence[Result], *, metrics: int | None = None, subjects: bool = False, width: int = 110
 ) -> str:
