@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from sightwave.datasets.phantom import Phantom
-from sightwave.errors import ModelMissing, RecipeError, UnknownName
+from sightwave.errors import MissingFile, ModelMissing, RecipeError, UnknownName
 from sightwave.phantom import concepts as P
 from sightwave.phantom import tiny_clip as T
 from sightwave.phantom.features import LEVELS, features
@@ -164,6 +164,27 @@ def test_the_same_seed_trains_the_same_weights(trained: tuple[Path, list[str]], 
     assert weights[0] == weights[1]
 
 
+def test_a_training_goes_on_from_given_weights_and_its_log_says_so(trained: tuple[Path, list[str]], tmp_path: Path):
+    from sightwave import files
+
+    folder, _ = trained
+    log = T.train(tmp_path / "on", start=folder, steps=1, n_scenes=24, batch_size=8, lr=1e-4, workers=1, report=print)
+    before, after = ((T.load(f)[0].state_dict()) for f in (folder, tmp_path / "on"))
+    apart = max((before[k] - after[k]).abs().max().item() for k in before)
+    assert 0 < apart < 1e-3  # one step of Adam, and rounding to half precision
+    assert log["start"]["sha256"] == files.sha256(folder / "model.safetensors")
+    assert log["start"]["log"]["done"] == 2
+    with pytest.raises(MissingFile, match="tiny CLIP to start from"):
+        T.train(tmp_path / "x", start=tmp_path / "none", steps=1, n_scenes=24, batch_size=8)
+
+
+def test_positions_are_about_standard_scores():
+    where = T.positions(T.training_scenes(2000))
+    assert where.shape == (2000, 4)
+    np.testing.assert_allclose(where.mean(0), 0, atol=0.4)
+    np.testing.assert_allclose(where.std(0), 1, atol=0.4)
+
+
 def test_a_saved_clip_loads_through_transformers_and_embeds_alike(tmp_path: Path):
     model = T.build_model(width=32, depth=2, dim=16)
     T.save(model, tmp_path / "clip")
@@ -206,6 +227,8 @@ def test_the_shipped_clip_tells_unseen_pictures_apart():
     assert report["recall_at_1_of_200"] > 0.85
     assert report["zero_shot_of_20"] > 0.5
     assert report["layers"]["layer4"]["background"] > 0.9
+    for fact in ("kind", "colour", "count", "place"):
+        assert report["embedding"][fact] > report["majority"][fact] + 0.1, fact
     assert report["megabytes"] < 4
     assert "phantom" in report["data"]
 

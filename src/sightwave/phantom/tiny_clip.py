@@ -39,6 +39,8 @@ FACTS: dict[str, list[Any]] = {
     "place": ["on the left", "in the middle", "on the right"],
     "parts": ["", *(f"{a} {b}" for a, b in combinations(P.PARTS, 2))],
 }
+# Captions hardly need the place, and the kind is the hardest to see: both count more than what is learnt by itself.
+_COUNTS_FOR = {"kind": 2.0, "place": 2.0}
 _GLUE = (
     "a an is are there with and picture drawing of small large photo the this shape shapes arms no on in left right "
     "middle"
@@ -154,27 +156,38 @@ def facts(scenes: Sequence[P.Scene]) -> np.ndarray:
     return np.array([[pool.index(v) for pool, v in zip(FACTS.values(), row, strict=True)] for row in rows])
 
 
-def train(
-    folder: Path, *, steps: int = 5000, n_scenes: int = 40000, batch_size: int = 128, lr: float = 1.2e-3, seed: int = 0,
-    workers: int = 2, report: Callable[[str], None] = print,
-) -> dict[str, Any]:  # fmt: skip
-    """Train from scratch and save to ``folder``; the training log is saved beside the weights.
+def positions(scenes: Sequence[P.Scene]) -> np.ndarray:
+    """Where the objects are, shape (n, 4), float32: across, down, size and facing, each of about unit variance."""
+    rows = [(9 * s.x - 4.5, 7 * s.y - 4.2, 10 * s.scale - 2.5, 2 * s.flip - 1) for s in scenes]
+    return np.array(rows, np.float32)
 
-    The objective is CLIP's symmetric InfoNCE plus the mean cross-entropy of linear heads that read the `FACTS` from
-    the image embedding, and half of it again for the mean token of each layer, so that texture and count are linearly
-    readable there. The heads speed up so short a training about threefold and are dropped when saving.
+
+def train(
+    folder: Path, *, start: Path | None = None, steps: int = 5000, n_scenes: int = 40000, batch_size: int = 128,
+    lr: float = 1.2e-3, seed: int = 0, workers: int = 2, report: Callable[[str], None] = print,
+) -> dict[str, Any]:  # fmt: skip
+    """Train from scratch or from given weights and save to ``folder``; the training log is saved beside the weights.
+
+    The objective is CLIP's symmetric InfoNCE plus what linear heads read from the image embedding: the mean
+    cross-entropy of the `FACTS`, in which kind and place count double, and the squared error of `positions`. Half of
+    it again is added for the mean token of each layer, so that texture and count are linearly readable there.
+    The heads speed up so short a training about threefold and are dropped when saving. Without them the embedding
+    tells nothing of the place, because no caption needs it to be told from the others.
 
     Parameters
     ----------
     folder : Path
         Is replaced as a whole when the training ends, and every 500 steps.
+    start : Path or None
+        A folder whose weights the training goes on from; its own log is kept in the new one.
     steps, n_scenes, batch_size, lr, seed
         Length, pictures painted (2 ms each), pairs a step, peak learning rate, everything random.
 
     Returns
     -------
     dict
-        Settings, seconds, and the losses every 50 steps and at the end: (step, InfoNCE, attributes).
+        Settings, seconds, and the losses every 50 steps and at the end: (step, InfoNCE, attributes, positions);
+        ``start``: the SHA-256 and the log of the weights that it went on from.
 
     Raises
     ------
@@ -184,23 +197,29 @@ def train(
     if n_scenes < batch_size or steps < 1:
         raise RecipeError(f"Training needs a step and a batch of pictures; got steps={steps}, n_scenes={n_scenes} and "
                           f"batch_size={batch_size}.")  # fmt: skip
+    before = {} if start is None else {"start": _origin(start)}
     torch.manual_seed(seed)
-    rng, start = np.random.default_rng(seed), time.time()
+    rng, began = np.random.default_rng(seed), time.time()
     scenes = training_scenes(n_scenes, seed=seed)
     pixels = torch.cat(
         [to_pixels(paint_many(scenes[i : i + 8000], workers=workers)).half() for i in range(0, n_scenes, 8000)]
     )
-    report(f"{n_scenes} phantom pictures painted in {time.time() - start:.0f} s")
-    model, tok, truth = build_model(), build_tokenizer(), torch.from_numpy(facts(scenes))
-    widths = [len(pool) for pool in FACTS.values()]
-    heads = nn.Linear(model.config.projection_dim, sum(widths))
+    report(f"{n_scenes} phantom pictures painted in {time.time() - began:.0f} s")
+    model, tok = build_model(), build_tokenizer()
+    if start is not None:
+        model.load_state_dict(load(start)[0].state_dict())
+    model.set_attn_implementation("eager")  # in bfloat16 and on a CPU, several times as fast as the fused one
+    truth, where = torch.from_numpy(facts(scenes)), torch.from_numpy(positions(scenes))
+    heads = nn.Linear(model.config.projection_dim, sum(map(len, FACTS.values())) + where.shape[1])
     vision = model.config.vision_config
-    layer_heads = nn.ModuleList(nn.Linear(vision.hidden_size, sum(widths)) for _ in range(vision.num_hidden_layers))
+    layer_heads = nn.ModuleList(
+        nn.Linear(vision.hidden_size, heads.out_features) for _ in range(vision.num_hidden_layers)
+    )
     texts = [tok(list(s.captions), padding="max_length", max_length=N_WORDS)["input_ids"] for s in scenes]
     ids = torch.tensor(texts)
     params: list[nn.Parameter] = [*model.parameters(), *heads.parameters(), *layer_heads.parameters()]
     optimiser = torch.optim.AdamW(params, lr, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
-    log: list[tuple[int, float, float]] = []
+    log: list[tuple[int, float, float, float]] = []
     for step in range(steps):
         cosine = 0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * step / steps))
         optimiser.param_groups[0]["lr"] = lr * min(1, (step + 1) / 60) * cosine
@@ -212,34 +231,47 @@ def train(
         phrase = torch.from_numpy(np.where(rng.random(batch_size) < 0.5, 0, rng.integers(0, 5, batch_size)))
         t_BL = ids[pick, phrase]
         t_BL = t_BL[:, : int((t_BL > 0).sum(1).max())]
-        out = model(input_ids=t_BL, attention_mask=(t_BL > 0).long(), pixel_values=x_BCHW, output_hidden_states=True)
-        own_B = torch.arange(batch_size)
-        nce = (F.cross_entropy(out.logits_per_image, own_B) + F.cross_entropy(out.logits_per_text, own_B)) / 2
-        named = _told(heads(out.image_embeds * 8), truth[pick], widths)
+        with torch.autocast("cpu", torch.bfloat16):
+            out = model(input_ids=t_BL, attention_mask=(t_BL > 0).long(), pixel_values=x_BCHW,
+                        output_hidden_states=True)  # fmt: skip
+        v_BD, t_BD, own_B = out.image_embeds.float(), out.text_embeds.float(), torch.arange(batch_size)
+        logits_BB = model.logit_scale.exp() * v_BD @ t_BD.T
+        nce = (F.cross_entropy(logits_BB, own_B) + F.cross_entropy(logits_BB.T, own_B)) / 2
+        named, off = _told(heads(v_BD * 8), truth[pick], where[pick])
         hidden = out.vision_model_output.hidden_states[1:]
-        inner = torch.stack(
-            [_told(h(x.mean(1)), truth[pick], widths) for h, x in zip(layer_heads, hidden, strict=True)]
-        )
+        inner = [
+            _told(h(x.float().mean(1)), truth[pick], where[pick]) for h, x in zip(layer_heads, hidden, strict=True)
+        ]
         optimiser.zero_grad()
-        (nce + named + 0.5 * inner.mean()).backward()
+        (nce + named + off + 0.5 * torch.stack([a + b for a, b in inner]).mean()).backward()
         nn.utils.clip_grad_norm_(params, 1.0)
         optimiser.step()
         model.logit_scale.data.clamp_(0, 4.0)
         if (step + 1) % 50 == 0 or step + 1 == steps:
-            log.append((step + 1, round(nce.item(), 3), round(named.item(), 3)))
+            log.append((step + 1, round(nce.item(), 3), round(named.item(), 3), round(off.item(), 3)))
             report(f"step {step + 1:5d} of {steps}   InfoNCE {nce.item():.3f}   attributes {named.item():.3f}"
-                   f"   {time.time() - start:.0f} s")  # fmt: skip
+                   f"   positions {off.item():.3f}   {time.time() - began:.0f} s")  # fmt: skip
         if (step + 1) % 500 == 0 or step + 1 == steps:
             record = dict(steps=steps, done=step + 1, n_scenes=n_scenes, batch_size=batch_size, lr=lr, seed=seed,
-                          seconds=round(time.time() - start), log=log)  # fmt: skip
+                          seconds=round(time.time() - began), log=log, **before)  # fmt: skip
             save(model, folder, record)
     return record
 
 
-def _told(logits: Tensor, truth: Tensor, widths: list[int]) -> Tensor:
-    """Mean cross-entropy of the `FACTS`."""
-    parts = logits.split(widths, 1)
-    return torch.stack([F.cross_entropy(p, truth[:, k]) for k, p in enumerate(parts)]).mean()
+def _told(said: Tensor, truth: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy of the `FACTS`, each times what it counts for, and mean squared error of the positions."""
+    *parts, placed = said.split([*(len(pool) for pool in FACTS.values()), where.shape[1]], 1)
+    named = [
+        _COUNTS_FOR.get(fact, 1.0) * F.cross_entropy(p, truth[:, k])
+        for k, (fact, p) in enumerate(zip(FACTS, parts, strict=True))
+    ]
+    return torch.stack(named).mean(), F.mse_loss(placed, where)
+
+
+def _origin(folder: Path) -> dict[str, Any]:
+    weights = files.must_exist(folder / "model.safetensors", "tiny CLIP to start from")
+    log = folder / "training_log.json"
+    return {"sha256": files.sha256(weights), "log": files.read_json(log) if log.exists() else None}
 
 
 def to_pixels(rgb: np.ndarray) -> Tensor:
@@ -302,8 +334,9 @@ def evaluate(
     -------
     dict
         ``data``; ``recall_at_1_of_200`` and ``recall_at_5_of_200`` (picture -> caption; ties count against),
-        ``zero_shot_of_20`` (accuracy), ``layers``: ``"layer0"`` ... -> fact -> accuracy of
-        a ridge classifier on the layer's mean token, ``majority``: fact -> accuracy of always saying the commonest,
+        ``zero_shot_of_20`` (accuracy), ``embedding``: fact -> accuracy of a ridge classifier on the image embedding,
+        ``layers``: ``"layer0"`` ... -> the same of the layer's mean token, ``majority``: fact -> accuracy of always
+        saying the commonest,
         ``parameters``, ``megabytes``.
     """
     from sklearn.linear_model import RidgeClassifier
@@ -326,21 +359,23 @@ def evaluate(
     kinds = prompts.reshape(2, len(nouns), -1).sum(0)
     zero_shot = ((v[: 20 * per_class] @ kinds.T).argmax(1) == np.repeat(np.arange(20), per_class)).mean()
     learnt = _mixed(300, per_class_probe)
-    _, basis = embed_images(model, paint_many(learnt), layers=True)
+    v_learnt, basis = embed_images(model, paint_many(learnt), layers=True)
     y, truth = facts(learnt), facts(shown)
-    layers = {
-        f"layer{k}": {
-            name: round(float(RidgeClassifier(alpha=1.0).fit(basis[:, k], y[:, j]).score(hidden[:, k], truth[:, j])), 3)
+
+    def read(x: np.ndarray, x_shown: np.ndarray, alpha: float) -> dict[str, float]:
+        return {
+            name: round(float(RidgeClassifier(alpha=alpha).fit(x, y[:, j]).score(x_shown, truth[:, j])), 3)
             for j, name in enumerate(FACTS)
         }
-        for k in range(hidden.shape[1])
-    }
+
+    layers = {f"layer{k}": read(basis[:, k], hidden[:, k], 1.0) for k in range(hidden.shape[1])}
     recall = np.mean(recalls, 0)
     return {
         "data": "phantom: painted pictures that were not trained on",
         "recall_at_1_of_200": round(float(recall[0]), 3),
         "recall_at_5_of_200": round(float(recall[1]), 3),
         "zero_shot_of_20": round(float(zero_shot), 3),
+        "embedding": read(v_learnt, v, 0.1),
         "layers": layers,
         "majority": {f: round(float(np.bincount(truth[:, j]).max() / len(truth)), 3) for j, f in enumerate(FACTS)},
         "parameters": sum(p.numel() for p in model.parameters()),
