@@ -8,7 +8,8 @@ import pytest
 
 from sightwave.errors import LeakError, UnknownName
 from sightwave.judge.audit import KINDS, audit
-from sightwave.splits import BySession, ByStimulus, LeaveOneRunOut, LeaveOneSubjectOut, NewImages, Shuffled, Split
+from sightwave.split import Split
+from sightwave.splits import BySession, ByStimulus, LeaveOneRunOut, LeaveOneSubjectOut, NewImages, Shuffled
 from sightwave.stimuli import Stimuli
 from sightwave.trials import Applied, Trials
 

@@ -32,7 +32,7 @@ FLOORS = (
     {"cache"},
     # currencies: what is handed from room to room
     {"trials", "stimuli", "embeddings", "results"},
-    {"recordings"},
+    {"recordings", "split"},
     {"reading"},
     # rooms
     {"datasets", "phantom", "splits", "preprocess", "targets", "encoders", "losses", "generators", "metrics"},

@@ -21,7 +21,7 @@ from sightwave.metrics.base import higher_is_better
 from sightwave.metrics.classification import auc, balanced_accuracy, cohen_kappa, f1_macro, top_k
 from sightwave.metrics.retrieval import mean_reciprocal_rank, median_rank, recall_at
 from sightwave.results import SCORE_COLUMNS, Predictions
-from sightwave.splits import Sealed
+from sightwave.split import Sealed
 from sightwave.trials import Trials
 
 GALLERY = (recall_at(1), recall_at(5), median_rank, mean_reciprocal_rank)

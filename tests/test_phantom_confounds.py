@@ -16,7 +16,8 @@ from sightwave.errors import RecipeError
 from sightwave.judge.audit import Audit, audit
 from sightwave.phantom.concepts import CATEGORIES
 from sightwave.phantom.head import POSTERIOR17, THINGS63
-from sightwave.splits import ByStimulus, LeaveOneRunOut, Published, Shuffled, Splitter
+from sightwave.split import Splitter
+from sightwave.splits import ByStimulus, LeaveOneRunOut, Published, Shuffled
 from sightwave.trials import Trials
 
 NULL = Phantom(

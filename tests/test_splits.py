@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from sightwave.errors import DataError, RecipeError, SealError, SightwaveError
+from sightwave.split import Sealed, Splitter
 from sightwave.splits import (
     AsRecorded,
     ByConcept,
@@ -15,9 +16,7 @@ from sightwave.splits import (
     LeaveOneSubjectOut,
     NewImages,
     Published,
-    Sealed,
     Shuffled,
-    Splitter,
 )
 
 EVERY_SPLITTER = [

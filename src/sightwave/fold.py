@@ -25,7 +25,7 @@ from sightwave.ondisk import OnDisk, fits
 from sightwave.preprocess import Step
 from sightwave.recipe import Recipe
 from sightwave.results import Predictions, read_weights
-from sightwave.splits import Split
+from sightwave.split import Split
 from sightwave.stimuli import Stimuli
 from sightwave.train import Cost, Meter, Stage, TrialSet, decode, fit, fit_stacked, n_learning
 from sightwave.trials import Trials

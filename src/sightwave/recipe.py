@@ -20,7 +20,7 @@ from sightwave.errors import RecipeError
 from sightwave.files import must_exist
 from sightwave.preprocess import Step
 from sightwave.results import spaces_learnt
-from sightwave.splits import Splitter
+from sightwave.split import Splitter
 from sightwave.targets.base import Target
 from sightwave.targets.clip import ClipImage, ClipText
 from sightwave.train import Solve, Stage

@@ -35,7 +35,7 @@ from sightwave.judge.sealed import open_test, test_key, times_opened
 from sightwave.recipe import Recipe, small
 from sightwave.report.material import material
 from sightwave.results import Predictions, Result, weights_name
-from sightwave.splits import Split
+from sightwave.split import Split
 from sightwave.stimuli import Stimuli
 from sightwave.train import Cost
 from sightwave.trials import Trials

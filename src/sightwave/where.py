@@ -25,7 +25,7 @@ from sightwave.judge.score import score
 from sightwave.preprocess import REGIONS, Crop, PickChannels, Step, region_of
 from sightwave.recipe import Recipe
 from sightwave.results import Predictions
-from sightwave.splits import Split
+from sightwave.split import Split
 from sightwave.stimuli import Stimuli
 from sightwave.train import Solve
 from sightwave.trials import Trials

@@ -14,7 +14,7 @@ from sightwave.errors import LeakError, one_of
 from sightwave.judge import leaks
 from sightwave.judge.confounds import ALPHA, BlockDesign, block_design
 from sightwave.judge.leaks import Sides, level
-from sightwave.splits import Split
+from sightwave.split import Split
 from sightwave.stimuli import Stimuli
 from sightwave.trials import Trials
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sightwave.errors import DataError, MissingFile
-from sightwave.splits import Split
+from sightwave.split import Split
 from sightwave.stimuli import Stimuli
 from sightwave.trials import Applied, Trials
 

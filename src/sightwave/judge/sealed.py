@@ -11,7 +11,7 @@ import pandas as pd
 
 from sightwave import files
 from sightwave.errors import DataError
-from sightwave.splits import Sealed
+from sightwave.split import Sealed
 from sightwave.trials import Trials
 
 _FIELDS = ("utc", "run", "recipe", "test", "n_trials", "why")

@@ -40,15 +40,8 @@ from sightwave.errors import one_of
 from sightwave.losses.labels import CrossEntropy
 from sightwave.preprocess import Resample, Standardise, Whiten
 from sightwave.recipe import Recipe
-from sightwave.splits import (
-    BySession,
-    LeaveOneRunOut,
-    LeaveOneSessionOut,
-    LeaveOneSubjectOut,
-    NewImages,
-    Published,
-    Splitter,
-)
+from sightwave.split import Splitter
+from sightwave.splits import BySession, LeaveOneRunOut, LeaveOneSessionOut, LeaveOneSubjectOut, NewImages, Published
 from sightwave.targets.labels import Labels
 from sightwave.train import Solve, Stage
 
