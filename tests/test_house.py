@@ -42,7 +42,7 @@ FLOORS = (
     # the story
     {"recipe"},
     {"fold"},
-    {"where"},
+    {"where", "account"},
     {"story"},
     # doors
     {"recipes", "house", "captions", "progress", "cli_options"},

@@ -5,7 +5,6 @@ recordings -> trials -> split -> audit -> steps -> encoder -> alignment -> task 
 
 from __future__ import annotations
 
-import platform
 import shutil
 import time
 import uuid
@@ -13,24 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from sightwave import __version__, files
-from sightwave.decode.base import Task
-from sightwave.decode.captions import TEXT, Keeper
-from sightwave.decode.retrieve import Retrieve
+from sightwave import __version__, account, files
 from sightwave.describe import describe, key
 from sightwave.errors import DataError, LeakError, MissingFile, RecipeError, one_of
 from sightwave.fold import Fold, weights
 from sightwave.judge.audit import Audit, audit
-from sightwave.judge.curves import pool_curve
-from sightwave.judge.efficiency import efficiency
 from sightwave.judge.peek import best_on_test
-from sightwave.judge.score import by_session, score
+from sightwave.judge.score import score
 from sightwave.judge.sealed import open_test, test_key, times_opened
 from sightwave.recipe import Recipe, small
 from sightwave.report.material import material
@@ -152,7 +145,7 @@ def run(
     history: dict[str, list[float]] = {}
     costs: list[Cost] = []
     learnt: dict[str, dict[str, np.ndarray]] = {}
-    keepers = _keepers(recipe)
+    keepers = account.keepers(recipe)
     peeked: list[list[Predictions]] = []
     for f, split in enumerate(splits):
         fold = Fold(recipe, split, stimuli, subjects=subjects, device=device)
@@ -207,14 +200,14 @@ def run(
     scores = score(
         predictions,
         {task.name: task.metrics for task in recipe.tasks},
-        ideal=partial(_ideal, recipe),
+        ideal=partial(account.ideal, recipe),
         noise_free=[Predictions.pool(parts) for parts in free.values()],
         **drawn,
     )
     extras, facts = material(predictions[-1], opened, stimuli)
     if keepers:
         tell("keeping captions", 0, 1)
-        kept, facts["kept"] = _kept(keepers, predictions, stimuli, splits)
+        kept, facts["kept"] = account.kept(keepers, predictions, stimuli, splits)
         extras |= kept
     extras |= {f"history.{k}": np.array(v) for k, v in history.items() if v}
     facts |= trials.describe() | {
@@ -226,14 +219,11 @@ def run(
     if peek:
         kept_epoch = next(p for p in reversed(predictions) if p.task == recipe.tasks[0].name)
         facts |= {"peek": best_on_test(peeked, kept_epoch, recipe.tasks[0].metrics[0])}
-    facts |= {"efficiency": _efficiency(recipe, predictions), "pool": _pools(recipe, predictions, n_bootstrap)}
-    asked = {task.name: task.metrics for task in recipe.tasks}
-    sessions = by_session(predictions, asked, **drawn)
-    facts |= {"sessions": sessions.drop(columns=["ceiling", "noise_free"]).to_dict("records")}
+    facts |= account.beside(recipe, predictions, **drawn)
     facts |= {"citation": recipe.dataset.citation, "licence": recipe.dataset.licence}
     facts |= {
         "left_out": recipe.dataset.left_out(root),
-        "notes": [*scores.attrs["notes"], *_not_tested(subjects, opened), *_strangers(recipe, splits)],
+        "notes": [*scores.attrs["notes"], *account.notes(recipe, subjects, splits, opened)],
     }
     result = Result(
         name=name,
@@ -249,7 +239,7 @@ def run(
         extras=extras,
         weights=learnt,
         parameters=costs[0].parameters,
-        provenance=_provenance(start, device, costs),
+        provenance=account.provenance(start, device, costs),
     )
     result.save(folder)
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -316,24 +306,6 @@ def _check_start(recipe: Recipe, fingerprint: str, subjects: Sequence[str]) -> s
     return files.sha256(folder / "manifest.json")
 
 
-def _keepers(recipe: Recipe) -> list[Keeper]:
-    """One for each caption space that a task searches: what is asked of captions later is answered from it."""
-    target = {t.space: t for t in recipe.targets}
-    asked = [task for task in recipe.tasks if isinstance(task, Retrieve) and task.space.startswith(TEXT)]
-    first = {task.space: task for task in reversed(asked)}
-    return [Keeper(task.name, target[space], everything=task.gallery == "all") for space, task in first.items()]
-
-
-def _kept(
-    keepers: Sequence[Keeper], predictions: Sequence[Predictions], stimuli: Stimuli, splits: Sequence[Split]
-) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-    """Finish the keepers: arrays of all, and facts of each."""
-    train = pd.concat([s.trials.events.iloc[s.train_rows] for s in splits])
-    prior = {str(k): int(n) for k, n in train["label"].value_counts().items()}
-    done = [k.finish(t, [p for p in predictions if p.task == k.task], stimuli, prior) for t, k in enumerate(keepers)]
-    return {name: array for arrays, _ in done for name, array in arrays.items()}, [facts for _, facts in done]
-
-
 def _check_pictures(recipe: Recipe, stimuli: Stimuli, root: Path | None) -> None:
     """Refuse targets made of pictures where there are none, before anything is trained."""
     spaces = [t.space for t in recipe.targets if t.from_pictures]
@@ -359,41 +331,9 @@ def _levels(asked: Sequence[int | None], tested: pd.DataFrame) -> list[int]:
     return sorted({min(most if n is None else n, most) for n in asked})
 
 
-def _ideal(recipe: Recipe, predictions: Predictions, *, repetitions: float | None = None) -> np.ndarray | None:
-    """Ask the ideal observer, where the data set has one, the very question that the task asks."""
-    scores = recipe.dataset.ideal(predictions, repetitions=repetitions)
-    task = next(t for t in recipe.tasks if t.name == predictions.task)
-    return None if scores is None else task.ideally(scores, predictions)
-
-
-def _efficiency(recipe: Recipe, predictions: Sequence[Predictions]) -> dict[str, float]:
-    """Efficiency of each task's headline at the highest number of repetitions, where an ideal observer is known."""
-    last = {p.task: p for p in predictions}
-    values = {t.name: efficiency(last[t.name], t.metrics[0], partial(_ideal, recipe)) for t in recipe.tasks}
-    return {task: value for task, value in values.items() if np.isfinite(value)}
-
-
-def _pools(recipe: Recipe, predictions: Sequence[Predictions], n: int) -> dict[str, dict[str, list[float]]]:
-    """Score over the size of the gallery, of each plain retrieval at the highest number of repetitions."""
-    last, plain = {p.task: p for p in predictions}, (t.name for t in recipe.tasks if _is_plain(t))
-    curves = {name: pool_curve(last[name], n=n) for name in plain}
-    return {name: {str(c): curve[c].tolist() for c in curve} for name, curve in curves.items()}
-
-
-def _is_plain(task: Task) -> bool:
-    return isinstance(task, Retrieve) and task.mode == "exact"
-
-
 def _epochs(unfinished: Path, fold: int, seed: int) -> Path:
     """Folder of the weights after each epoch."""
     return unfinished / f"epochs-{fold:03d}-{seed}"
-
-
-def _not_tested(subjects: Sequence[str], opened: Sequence[Trials]) -> list[str]:
-    """Say which subjects are in no test part, e.g. for want of a second run."""
-    tested = {s for trials in opened for s in trials.events["subject"]}
-    missing = [s for s in subjects if s not in tested]
-    return [f"the split has no test part for subject(s) {', '.join(missing)}"] if missing else []
 
 
 def _already(folder: Path) -> Result | None:
@@ -405,16 +345,6 @@ def _already(folder: Path) -> Result | None:
     return found if found.provenance.get("sightwave") == __version__ else None
 
 
-def _strangers(recipe: Recipe, splits: Sequence[Split]) -> list[str]:
-    """Say by which head subjects are decoded that are not trained."""
-    left: set[str] = set()
-    for split in splits:
-        subject = split.trials.events["subject"]
-        left |= set(split.test.events["subject"]) - set(subject.iloc[split.train_rows])
-    how = "the mean of what all trained subjects' heads say" if recipe.subject_heads else "one head that all share"
-    return [f"subjects {', '.join(sorted(left))} are decoded without training on them, by {how}"] if left else []
-
-
 def _run_id(path: Path) -> str:
     """Name this run; a resumed run keeps its name, so that it opens the test set once."""
     if not path.exists():
@@ -424,21 +354,3 @@ def _run_id(path: Path) -> str:
 
 def _tell_training(tell: Progress, before: int, jobs: int, done: int, total: int) -> None:
     tell("training", before * total + done, jobs * total)
-
-
-def _provenance(start: float, device: str, costs: Sequence[Cost]) -> dict[str, object]:
-    """Tell what may differ between two runs with identical findings."""
-    peaks = {
-        "peak_memory_mb": [c.peak_bytes for c in costs if c.peak_bytes is not None],
-        "peak_gpu_memory_mb": [c.cuda_bytes for c in costs if c.cuda_bytes is not None],
-    }
-    return {name: round(max(found) / 1e6) for name, found in peaks.items() if found} | {
-        "epoch_seconds": round(float(np.median([c.epoch_s for c in costs])), 3),
-        "seconds": round(time.time() - start, 1),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "sightwave": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "threads": torch.get_num_threads(),
-        "device": device,
-    }
