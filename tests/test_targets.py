@@ -316,8 +316,8 @@ def test_vectors_made_in_pieces_are_those_made_at_once_and_the_model_is_loaded_o
     from sightwave.targets import clip
 
     whole = ClipImage(clip_folder).embed(make_stimuli(key=""), ()).vectors
-    loads, load = [], clip._load
-    monkeypatch.setattr(clip, "_load", lambda *given: loads.append(given) or load(*given))
+    loads, load = [], clip.load
+    monkeypatch.setattr(clip, "load", lambda *given: loads.append(given) or load(*given))
     monkeypatch.setattr(cache_module, "CHUNK", 2)
     np.testing.assert_allclose(ClipImage(clip_folder).embed(make_stimuli(), ()).vectors, whole, atol=1e-6)
     ClipImage(clip_folder).embed(make_stimuli(), ())

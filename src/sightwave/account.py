@@ -27,7 +27,20 @@ from sightwave.trials import Trials
 
 
 def ideal(recipe: Recipe, predictions: Predictions, *, repetitions: float | None = None) -> np.ndarray | None:
-    """Ask the ideal observer, where the data set has one, the very question that the task asks."""
+    """Ask the ideal observer, where the data set has one, the very question that the task asks.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    predictions : Predictions
+        Of one of its tasks.
+    repetitions : float or None
+        How many the ideal observer has; None gives it as many as the decoder had.
+
+    Returns
+    -------
+    ndarray, shape (n_trials, n_candidates), or None
+    """
     scores = recipe.dataset.ideal(predictions, repetitions=repetitions)
     task = next(t for t in recipe.tasks if t.name == predictions.task)
     return None if scores is None else task.ideally(scores, predictions)
@@ -70,7 +83,12 @@ def _pools(recipe: Recipe, predictions: Sequence[Predictions], n: int) -> dict[s
 
 
 def keepers(recipe: Recipe) -> list[Keeper]:
-    """One for each caption space that a task searches: what is asked of captions later is answered from it."""
+    """Make one for each caption space that a task searches: what is asked of captions later is answered from it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    """
     target = {t.space: t for t in recipe.targets}
     asked = [task for task in recipe.tasks if isinstance(task, Retrieve) and task.space.startswith(TEXT)]
     first = {task.space: task for task in reversed(asked)}
@@ -80,7 +98,17 @@ def keepers(recipe: Recipe) -> list[Keeper]:
 def kept(
     some: Sequence[Keeper], predictions: Sequence[Predictions], stimuli: Stimuli, splits: Sequence[Split]
 ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-    """Finish the keepers: arrays of all, and facts of each."""
+    """Finish the keepers: arrays of all, and facts of each.
+
+    Parameters
+    ----------
+    some : sequence of Keeper
+        That were handed the decoded trials of every fold.
+    predictions : sequence of Predictions
+    stimuli : Stimuli
+    splits : sequence of Split
+        All folds; their training parts tell how often each class came.
+    """
     train = pd.concat([s.trials.events.iloc[s.train_rows] for s in splits])
     prior = {str(k): int(n) for k, n in train["label"].value_counts().items()}
     done = [k.finish(t, [p for p in predictions if p.task == k.task], stimuli, prior) for t, k in enumerate(some)]
@@ -88,7 +116,17 @@ def kept(
 
 
 def notes(recipe: Recipe, subjects: Sequence[str], splits: Sequence[Split], opened: Sequence[Trials]) -> list[str]:
-    """Say which subjects are in no test part, and by which head those are decoded that are not trained."""
+    """Say which subjects are in no test part, and by which head those are decoded that are not trained.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    subjects : sequence of str
+        That were asked for.
+    splits : sequence of Split
+    opened : sequence of Trials
+        The test parts.
+    """
     return [*_not_tested(subjects, opened), *_strangers(recipe, splits)]
 
 
@@ -110,7 +148,16 @@ def _strangers(recipe: Recipe, splits: Sequence[Split]) -> list[str]:
 
 
 def provenance(start: float, device: str, costs: Sequence[Cost]) -> dict[str, object]:
-    """Tell what may differ between two runs with identical findings."""
+    """Tell what may differ between two runs with identical findings.
+
+    Parameters
+    ----------
+    start : float
+        When the run began, in seconds since the epoch.
+    device : str
+    costs : sequence of Cost
+        One per decoder.
+    """
     peaks = {
         "peak_memory_mb": [c.peak_bytes for c in costs if c.peak_bytes is not None],
         "peak_gpu_memory_mb": [c.cuda_bytes for c in costs if c.cuda_bytes is not None],

@@ -6,14 +6,9 @@ unless the text tower is tuned together with the EEG (`clip_tower`).
 
 from __future__ import annotations
 
-import json
-import os
-import re
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from importlib.resources import files as package_files
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,22 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sightwave import files
 from sightwave.cache import cached_rows
 from sightwave.embeddings import Embeddings
-from sightwave.errors import DataError, ModelMissing, RecipeError, one_of
+from sightwave.errors import DataError, RecipeError, one_of
 from sightwave.stimuli import Stimuli
 from sightwave.targets.base import Target
+from sightwave.targets.clip_folder import fingerprint, folder_of, is_local, load
 from sightwave.targets.clip_tower import TUNINGS, TextTower
 from sightwave.targets.views import View, check_view, content, name_of, see
-
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-NEEDED = {
-    "image": (("config.json",), WEIGHTS, ("preprocessor_config.json", "processor_config.json")),
-    "text": (("config.json",), WEIGHTS, ("tokenizer.json", "vocab.json")),
-}
-CONNECT_S = 5.0
-"""How long the hub may take to answer, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +79,7 @@ class ClipImage(Target):
 
     def check(self) -> None:
         """Raise `ModelMissing` where the weights cannot be had."""
-        _folder(self.model, "image")
+        folder_of(self.model, "image")
 
     def embed(self, stimuli: Stimuli, train: Collection[str]) -> Embeddings:
         """Embed every picture, float32, shape (n_stimuli, dim).
@@ -106,7 +93,7 @@ class ClipImage(Target):
         RecipeError
             If the tower has no such layer.
         """
-        folder = _folder(self.model, "image")
+        folder = folder_of(self.model, "image")
         what = {
             "ids": stimuli.ids,
             "stimuli": stimuli.key,
@@ -126,7 +113,7 @@ class ClipImage(Target):
         import transformers
 
         processor_class = getattr(transformers, "CLIPImageProcessorPil", None) or transformers.CLIPImageProcessor
-        model, processor = _load(folder, transformers.CLIPVisionModelWithProjection, processor_class)
+        model, processor = load(folder, transformers.CLIPVisionModelWithProjection, processor_class)
         n_layers = model.config.num_hidden_layers
         if self.layer is not None and not 0 <= self.layer <= n_layers:
             raise RecipeError(f"{folder.name} has the layers 0 to {n_layers}, got layer={self.layer}.")
@@ -200,7 +187,7 @@ class ClipText(Target):
 
     def check(self) -> None:
         """Raise `ModelMissing` where the weights cannot be had."""
-        _folder(self.model, "text")
+        folder_of(self.model, "text")
 
     def embed(self, stimuli: Stimuli, train: Collection[str]) -> Embeddings:
         """Embed the captions of every stimulus, float32, shape (n_stimuli, dim).
@@ -213,7 +200,7 @@ class ClipText(Target):
             If the stimuli have no captions, or a picture has too few.
         """
         texts = [self._texts(stimuli, i) for i in stimuli.ids]
-        folder = _folder(self.model, "text")
+        folder = folder_of(self.model, "text")
         what = {"ids": stimuli.ids, "stimuli": stimuli.key, "texts": texts, "mean": self.phrasing == "mean"}
         return _embeddings(
             self.space, stimuli, folder, what, lambda start, stop: self._vectors(folder, texts[start:stop])
@@ -224,14 +211,14 @@ class ClipText(Target):
         if self.tune == "frozen":
             return super().tower(stimuli, train)
         texts, row = np.unique([self._texts(stimuli, i)[0] for i in stimuli.ids], return_inverse=True)
-        model, tokenizer = self._loaded(_folder(self.model, "text"))
+        model, tokenizer = self._loaded(folder_of(self.model, "text"))
         ids = _tokens(model, tokenizer, texts)["input_ids"].to(model.device)
         return TextTower(model, ids, torch.from_numpy(row), tune=self.tune, rank=self.rank, batch_size=self.batch_size)
 
     def _loaded(self, folder: Path) -> tuple[Any, Any]:
         import transformers
 
-        model, tokenizer = _load(folder, transformers.CLIPTextModelWithProjection, transformers.AutoTokenizer)
+        model, tokenizer = load(folder, transformers.CLIPTextModelWithProjection, transformers.AutoTokenizer)
         return model.to(_device(self.device)), tokenizer
 
     def _texts(self, stimuli: Stimuli, stimulus: str) -> tuple[str, ...]:
@@ -271,7 +258,7 @@ def _embeddings(
 ) -> Embeddings:
     """Make the vectors, or read them from the cache; pictures without a content key are never cached."""
     if stimuli.key:
-        key = {"folder": _fingerprint(folder), "space": space, **what}
+        key = {"folder": fingerprint(folder), "space": space, **what}
         name = space.replace("/", "--")[:120]  # a file's name has room for so many, and the key tells the rest
         vectors = cached_rows(name, key, len(stimuli), make)
     else:
@@ -283,127 +270,8 @@ def _name(model: str | Path) -> str:
     """Name of the model in the name of its space."""
     if model == "phantom":
         return "tiny_clip"
-    return Path(model).expanduser().resolve().name if _is_local(model) else str(model).replace("/", "--")
-
-
-def _is_local(model: str | Path) -> bool:
-    return (
-        isinstance(model, Path)
-        or Path(model).expanduser().is_dir()
-        or not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", model)
-    )
-
-
-def _folder(model: str | Path, kind: str) -> Path:
-    """Return a folder that holds what ``kind`` needs, or raise `ModelMissing`."""
-    if model == "phantom":
-        folder = Path(str(package_files("sightwave"))) / "phantom" / "tiny_clip"
-    elif _is_local(model):
-        folder = Path(model).expanduser()
-    else:
-        return _from_hub(str(model), kind)
-    if not folder.is_dir():
-        raise ModelMissing(f"No folder {folder}. {_how_to(str(model))}")
-    missing = _missing(folder, kind)
-    if missing:
-        raise ModelMissing(f"{folder} is no CLIP folder for {kind}s: it lacks {' and '.join(missing)}.")
-    return folder
-
-
-def _missing(folder: Path, kind: str) -> list[str]:
-    return [" or ".join(names) for names in NEEDED[kind] if not any((folder / n).is_file() for n in names)]
-
-
-def _from_hub(name: str, kind: str) -> Path:
-    """Return the snapshot of a hub model: from the hub's own cache, else downloaded without any pickled weights."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-    # connection errors of the hub's client are no OSError; the class that they share is a base of this one
-    unreachable: tuple[type[Exception], ...] = (OSError, ValueError, *HfHubHTTPError.__bases__)
-    reasons: list[str] = []
-    for local_only in (True,) if offline else (True, False):
-        try:
-            with _quiet():
-                folder = Path(snapshot_download(
-                    name, local_files_only=local_only, etag_timeout=CONNECT_S,
-                    allow_patterns=["*config.json", "tokenizer*", "vocab.json", "merges.txt", "special_tokens_map.json",
-                                    "model.safetensors*", "model-*.safetensors"],
-                ))  # fmt: skip
-        except unreachable as e:
-            reasons.append(str(e).splitlines()[0] if str(e) else type(e).__name__)
-            continue
-        missing = _missing(folder, kind)
-        if not missing:
-            return folder
-        reasons.append(f"it lacks {' and '.join(missing)}")
-    why = "HF_HUB_OFFLINE is set, so it was not asked for" if offline else reasons[-1]
-    raise ModelMissing(
-        f"There is no folder {name!r}, and the model of that name could not be had from the hub ({why}). "
-        f"{_how_to(name)}"
-    )
-
-
-def _how_to(name: str) -> str:
-    return (
-        'Give a local folder: `sightwave run --clip FOLDER`, or ClipImage(model="path/to/folder"). To get one, on a '
-        "machine with network:\n"
-        f"  hf download {name} --local-dir {Path(name).name}\n"
-        "or take the tiny CLIP that is shipped, 'phantom', which knows the phantom's pictures and no photographs."
-    )
-
-
-def _fingerprint(folder: Path) -> str:
-    """Content of a model folder: every weight and settings file by SHA-256."""
-    names = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".json", ".txt") and p.is_file())
-    return ";".join(f"{p.name}:{_sha256(p, p.stat().st_mtime_ns, p.stat().st_size)}" for p in names)
-
-
-@lru_cache(maxsize=64)
-def _sha256(path: Path, mtime_ns: int, size: int) -> str:
-    return files.sha256(path)
+    return Path(model).expanduser().resolve().name if is_local(model) else str(model).replace("/", "--")
 
 
 def _device(device: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-
-
-def _load(folder: Path, model_class: Any, other_class: Any) -> tuple[Any, Any]:
-    """Load a tower in float32 and its processor or tokenizer; a tower with missing weights is refused."""
-    from safetensors import SafetensorError
-
-    try:
-        kind = json.loads(files.read_text(folder / "config.json")).get("model_type", "nothing")
-        if not str(kind).startswith("clip"):
-            raise ModelMissing(f"{folder} holds a {kind!r} model, not a 'clip' model.")
-        with _quiet():
-            model, info = model_class.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
-            )
-            other = other_class.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as e:
-        if isinstance(e, ModelMissing):
-            raise
-        raise ModelMissing(f"{folder} cannot be loaded as {model_class.__name__}: {e}") from e
-    # transformers fills these in at random and only logs it
-    if info["missing_keys"] or info["mismatched_keys"]:
-        gone = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
-        raise ModelMissing(f"{folder}: {len(gone)} weights of {model_class.__name__} are absent, e.g. {gone[0]}.")
-    return model.eval(), other
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence transformers' load report and progress bars, and put its settings back."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
