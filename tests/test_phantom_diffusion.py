@@ -131,6 +131,21 @@ def test_train_keeps_an_autoencoder_that_is_there(trained: Path, clip: Path, tmp
     assert (folder / "vae" / "diffusion_pytorch_model.safetensors").read_bytes() == kept
 
 
+def test_a_unet_goes_on_from_given_weights(trained: Path, clip: Path, tmp_path: Path):
+    said: list[str] = []
+    shared = {"clip": clip, "start": trained, "report": said.append, "seed": 1, "lr": 1e-5}
+    diffusion_training.train_unet(tmp_path / "on", steps=2, **shared, **UNET)
+    assert len(said) == 1
+    before, after = (tiny_diffusion.load(f) for f in (trained, tmp_path / "on"))
+    for part in ("vae", "unet", "tokens"):
+        old, new = (getattr(pipe, part).state_dict() for pipe in (before, after))
+        apart = max((old[k] - new[k]).abs().max().item() for k in old)
+        assert (apart == 0) if part == "vae" else (0 < apart < 1e-3)
+    logs = [json.loads((f / "training_log.json").read_text()) for f in (trained, tmp_path / "on")]
+    assert logs[1]["autoencoder"] == logs[0]["autoencoder"]
+    assert logs[1]["unet"]["start"] == logs[0]["unet"]
+
+
 def test_the_log_tells_settings_losses_and_the_clip(trained: Path, clip: Path):
     log = json.loads((trained / "training_log.json").read_text())
     assert {"steps", "done", "n_scenes", "batch_size", "lr", "seed", "seconds", "log"} <= set(log["autoencoder"])

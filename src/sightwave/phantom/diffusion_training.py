@@ -30,13 +30,15 @@ SAVE_EVERY, REPORT_EVERY = 200, 100
 
 
 def train(
-    folder: Path, *, clip: Path = tiny_clip.WEIGHTS, autoencoder_steps: int = 5000, steps: int = 6000,
-    n_scenes: int = 20000, report: Callable[[str], None] = print,
+    folder: Path, *, clip: Path = tiny_clip.WEIGHTS, start: Path | None = None, autoencoder_steps: int = 5000,
+    steps: int = 6000, n_scenes: int = 20000, lr: float = 2e-3, seed: int = 0, report: Callable[[str], None] = print,
 ) -> None:  # fmt: skip
-    """Train the autoencoder, unless a finished one is in ``folder``, then the UNet; a run that stopped goes on."""
-    if not (folder / "vae" / "config.json").exists() or _resume_path(folder, "autoencoder").exists():
-        train_autoencoder(folder, steps=autoencoder_steps, report=report)
-    train_unet(folder, clip=clip, steps=steps, n_scenes=n_scenes, report=report)
+    """Train the autoencoder, unless ``start`` or ``folder`` has one, then the UNet; a run that stopped goes on."""
+    if start is None and (
+        not (folder / "vae" / "config.json").exists() or _resume_path(folder, "autoencoder").exists()
+    ):
+        train_autoencoder(folder, steps=autoencoder_steps, seed=seed, report=report)
+    train_unet(folder, clip=clip, start=start, steps=steps, n_scenes=n_scenes, lr=lr, seed=seed, report=report)
 
 
 def train_autoencoder(
@@ -87,11 +89,14 @@ def train_autoencoder(
 
 
 def train_unet(
-    folder: Path, *, clip: Path = tiny_clip.WEIGHTS, steps: int = 6000, n_scenes: int = 20000, batch_size: int = 64,
-    lr: float = 2e-3, seed: int = 0, widths: tuple[int, int] = (96, 96), workers: int = 1,
-    report: Callable[[str], None] = print,
+    folder: Path, *, clip: Path = tiny_clip.WEIGHTS, start: Path | None = None, steps: int = 6000,
+    n_scenes: int = 20000, batch_size: int = 64, lr: float = 2e-3, seed: int = 0, widths: tuple[int, int] = (96, 96),
+    workers: int = 1, report: Callable[[str], None] = print,
 ) -> dict[str, Any]:  # fmt: skip
     """Train the UNet and the image tokens on the autoencoder in ``folder``, and save all as one pipeline.
+
+    With ``start``, the folder of a pipeline, the weights of its UNet and tokens are what the training begins with, its
+    autoencoder is the one, and its log is kept in the new one.
 
     One embedding in ten is dropped, for guidance. Half of the others get noise, at a level between none and one that
     leaves a cosine of about 0.7, so that embeddings decoded from brain signals are forgiven. Nothing is mirrored,
@@ -100,18 +105,23 @@ def train_unet(
     Returns
     -------
     dict
-        Settings, seconds, and the mean loss of every 100 steps: (step, loss).
+        Settings, seconds, and the mean loss of every 100 steps: (step, loss); ``start``: the same of the weights that
+        it went on from.
 
     Raises
     ------
     ModelMissing, RecipeError, ResumeError
         If ``folder`` holds no autoencoder, or ``clip`` no CLIP; as in `train_autoencoder`.
     """
+    from diffusers.models.attention_processor import AttnProcessor
+
     settings = dict(steps=steps, n_scenes=n_scenes, batch_size=batch_size, lr=lr, seed=seed, widths=list(widths),
                     clip=files.sha256(files.must_exist(clip / "model.safetensors", "tiny CLIP")))  # fmt: skip
     _check(settings)
-    vae, seer = D.load_autoencoder(folder), tiny_clip.load(clip)[0]
-    log = files.read_json(folder / "training_log.json")
+    vae, seer = D.load_autoencoder(start or folder), tiny_clip.load(clip)[0]
+    log = files.read_json((start or folder) / "training_log.json")
+    if start is not None:
+        settings["start"] = log.pop("unet")
     rgb = paint_many(tiny_clip.training_scenes(n_scenes, seed=seed), workers=workers)
     v_ND = torch.from_numpy(tiny_clip.embed_images(seer, rgb)[0])
     with torch.inference_mode():
@@ -120,6 +130,11 @@ def train_unet(
     del rgb, latents
     torch.manual_seed(seed)
     unet, tokens = D.build_unet(widths=widths, dim=v_ND.shape[1], latents=z_NCHH.shape[1])
+    if start is not None:
+        given = D.load(start)
+        unet.load_state_dict(given.unet.state_dict())
+        tokens.load_state_dict(given.tokens.state_dict())
+    unet.set_attn_processor(AttnProcessor())  # in bfloat16 and on a CPU, faster than the fused one
     plan = D.build_scheduler()
 
     def loss(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
