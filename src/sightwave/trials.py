@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 COLUMNS = ("subject", "session", "run", "stimulus", "label")
 PLURAL = {c: "stimuli" if c == "stimulus" else f"{c}s" for c in COLUMNS}
 UNITS = ("V", "z")
+# the same with pyarrow and without, and quick to go through one by one
+TEXT: Any = pd.StringDtype("python", na_value=np.nan) if int(pd.__version__.split(".")[0]) >= 3 else str
 _MARK = "sightwave trials"
+# tables made by `Trials` itself: a million ids need no second look for twins when only the EEG is replaced
 _sound: WeakValueDictionary[int, pd.DataFrame] = WeakValueDictionary()
-"""Tables made by `Trials` itself: a million ids need no second look for twins when only the EEG is replaced."""
 _keys: dict[int, str] = {}
 
 
@@ -106,7 +108,7 @@ class Trials:
             )
         if _sound.get(id(self.events)) is self.events:
             return
-        events = self.events.reset_index(drop=True).astype({c: str for c in COLUMNS})
+        events = self.events.reset_index(drop=True).astype(dict.fromkeys(COLUMNS, TEXT))
         if "trial" not in events:
             events["trial"] = [f"{i:06d}" for i in range(len(events))]
         elif events["trial"].duplicated().any():
@@ -258,8 +260,7 @@ class Trials:
         """Name trials on disk without reading them: what is made of them is cached under it."""
         if not isinstance(self.eeg, OnDisk):
             raise DataError("Trials.key: these trials lie in memory; use fingerprint().")
-        head = (self.ch_names, self.sfreq, self.tmin, self.unit)
-        return key([self.eeg.key, self._events_key, *head])
+        return key([self.eeg.key, self._events_key, self.ch_names, self.sfreq, self.tmin, self.unit])
 
     @property
     def _events_key(self) -> str:
@@ -317,11 +318,10 @@ def vouched(events: pd.DataFrame, made_of: Any) -> pd.DataFrame:
     events : DataFrame
         As `Trials` wants it, with unique `trial` ids and every column of `COLUMNS` as text; not changed afterwards.
     made_of : object
-        All that decides the table, for `describe.key`; it stands in for the content of a million rows.
+        All that decides the table; its `describe.key` stands in for the content of a million rows.
     """
-    ends = events.iloc[[0, -1]].astype(str).to_numpy().tolist() if len(events) else []
-    _sound[id(events)] = events
-    _keys[id(events)] = key([made_of, list(events), len(events), ends])  # another code makes other rows of it
+    ends = events.iloc[[0, -1]].astype(str).to_numpy().tolist() if len(events) else []  # other code, other rows
+    _sound[id(events)], _keys[id(events)] = events, key([made_of, list(events), len(events), ends])
     return events
 
 

@@ -195,11 +195,12 @@ class ThingsEeg2(Dataset):
             "onset": np.nan, "label": shown["label"].to_numpy(object).repeat(each), "session": said,
         }  # fmt: skip
         if self.average:
-            return pd.DataFrame(table | {"n_averaged": reps, "trial": ids})
-        nth = np.array([f"_{r + 1:02d}" for r in range(reps)], object)
-        return pd.DataFrame(
-            table | {"repetition": np.tile(np.arange(1, reps + 1), n), "trial": ids.repeat(reps) + np.tile(nth, n)}
-        )
+            table |= {"n_averaged": reps, "trial": ids}
+        else:
+            nth = np.array([f"_{r + 1:02d}" for r in range(reps)], object)
+            table |= {"repetition": np.tile(np.arange(1, reps + 1), n), "trial": ids.repeat(reps) + np.tile(nth, n)}
+        with pd.option_context("mode.string_storage", "python"):  # as `trials.TEXT`
+            return pd.DataFrame(table)
 
 
 def _shown(names: str, part: str) -> pd.DataFrame:
