@@ -53,12 +53,12 @@ def rich_table(results: Sequence[Result], *, more: Mapping[str, Mapping[str, str
     ----------
     results : sequence of Result
     more : mapping of str to mapping
-        Further columns: heading -> run -> cell, such as a paired difference to the first run with its p-value.
+        Further columns: heading -> name of the run -> cell, such as a paired difference to the first with its p-value.
 
     Returns
     -------
     rich.table.Table
-        A run whose audit failed carries the mark LEAK.
+        A variant of the first run is called by its own name, ``-lora``; a run whose audit failed is marked LEAK.
     """
     from rich import box
     from rich.table import Table
@@ -74,7 +74,7 @@ def rich_table(results: Sequence[Result], *, more: Mapping[str, Mapping[str, str
     phantom = " · phantom (simulated brain)" if any(map(words.is_phantom, results)) else ""
     table = Table(title=f"side by side{phantom}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
                   collapse_padding=True, caption=CAPTION, caption_justify="left")  # fmt: skip
-    table.add_column("run", overflow="fold")
+    table.add_column("run", overflow="fold", min_width=max(len(_short_name(r, results)) for r in results))
     for column in (*columns, *(more or {})):
         table.add_column(column, justify="right")
     for r, scores in zip(results, found, strict=True):
@@ -84,7 +84,7 @@ def rich_table(results: Sequence[Result], *, more: Mapping[str, Mapping[str, str
         for question in asked:
             cells += scores.get(question, ("", ""))
         cells += [by_run.get(r.name, "") for by_run in (more or {}).values()]
-        table.add_row(r.name + (" LEAK" if words.leaks(r) else ""), *cells)
+        table.add_row(_short_name(r, results), *cells)
     return table
 
 
@@ -92,6 +92,12 @@ CAPTION = (
     "Parameters that learn, of all subjects; seconds and memory (of the whole process) vary from run to run. "
     "In brackets: 95 % intervals of each run by itself, not of differences."
 )
+
+
+def _short_name(r: Result, results: Sequence[Result]) -> str:
+    """Name a run; a variant of the first by its own name alone."""
+    first = results[0].name
+    return r.name.removeprefix(first if r.name.startswith(f"{first}-") else "") + (" LEAK" if words.leaks(r) else "")
 
 
 def _headlines(r: Result) -> dict[str, tuple[str, str]]:
@@ -102,7 +108,7 @@ def _headlines(r: Result) -> dict[str, tuple[str, str]]:
         rows = rows[rows.repetitions == max(rows.repetitions, key=words.level)]
         whole = rows[rows.subject == "all"]
         row = next((whole if len(whole) else rows).itertuples())
-        said = f"{words.number(row.value, metric)} {words.interval(row.low, row.high, metric)}"
+        said = f"{words.number(row.value, metric)}\n{words.interval(row.low, row.high, metric)}"
         if not len(whole) and len(rows) > 1:
             said = f"{words.number(rows.value.min(), metric)} – {words.number(rows.value.max(), metric)}"
         question = f"{words.question(task).word} {words.metric_name(metric)}"
