@@ -62,6 +62,7 @@ def rich_table(results: Sequence[Result], *, more: Mapping[str, Mapping[str, str
     """
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     gpu = any(math.isfinite(cost(r)["peak_gpu_memory_mb"]) for r in results)
     tuned = any(cost(r)["towers"] > 0 for r in results)
@@ -84,7 +85,7 @@ def rich_table(results: Sequence[Result], *, more: Mapping[str, Mapping[str, str
         for question in asked:
             cells += scores.get(question, ("", ""))
         cells += [by_run.get(r.name, "") for by_run in (more or {}).values()]
-        table.add_row(_short_name(r, results), *cells)
+        table.add_row(*(Text(cell) for cell in (_short_name(r, results), *cells)))  # brackets are no markup
     return table
 
 
