@@ -5,6 +5,10 @@
 Both go through the same blocks. Ours also counts who scores as high as the right captions, finds the five highest, and
 returns recalls and MAP: of the one caption of an image, and of the 500 captions of its class, for which every row is
 sorted. The bank holds 100 captions twice. BLAS takes as many threads as its environment tells it.
+
+Nearly all that is beyond the product is numpy's sort. On AMD's Zen 4 its AVX-512 form takes 148 us for a row of 10,000,
+three times as long as its AVX2 form: NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR" chooses the latter, and
+results stay the same to the bit.
 """
 
 from __future__ import annotations

@@ -106,11 +106,11 @@ def rank_captions(
     def one(rows: slice) -> None:
         scores_BK = queries[rows] @ captions.T
         scores_BK[:, twins] = scores_BK[:, firsts]
-        best[rows], best_score[rows] = _top(scores_BK, top)
         right = {name: _right(scores_BK, own[rows], members) for name, (own, members) in sides.items()}
         most = max((scores.shape[1] for level in right.values() for _, scores in level), default=0)
         # counting costs one pass per right caption, sorting about thirty
         ordered_BK = np.sort(scores_BK, axis=1) if most > MANY else None
+        best[rows], best_score[rows] = _top(scores_BK, ordered_BK, top)
         for name, level in right.items():
             own_rank, own_precision = rank[name][rows], precision[name][rows]  # views: written in place
             for these, right_BR in level:
@@ -276,7 +276,7 @@ def _places(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rank of the first right caption, and average precision, of some queries of a block."""
     n_right = right_BR.shape[1]
-    if n_right <= MANY or ordered_BK is None:
+    if ordered_BK is None:
         mine_BK = scores_BK if len(rows) == len(scores_BK) else scores_BK[rows]
         reached = [np.count_nonzero(mine_BK >= right_BR[:, r, None], axis=1) for r in range(n_right)]
         reached_BR = np.stack(reached, axis=1)
@@ -295,14 +295,17 @@ def _first_equal(ascending: np.ndarray) -> np.ndarray:
     return np.maximum.accumulate(first, axis=1)
 
 
-def _top(scores_BK: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
+def _top(scores_BK: np.ndarray, ordered_BK: np.ndarray | None, top: int) -> tuple[np.ndarray, np.ndarray]:
     """Columns and scores of the highest captions; of equal ones the first."""
     n_queries, n_captions = scores_BK.shape
-    n_parts = max(top, int(n_captions**0.5))
-    width = n_captions // n_parts
-    # the k highest of all reach the k-th highest of the parts' maxima, and few others do
-    maxima = scores_BK[:, : n_parts * width].reshape(n_queries, n_parts, width).max(2)
-    bound = np.partition(maxima, n_parts - top, axis=1)[:, n_parts - top]
+    if ordered_BK is None:
+        n_parts = max(top, int(n_captions**0.5))
+        width = n_captions // n_parts
+        # the k highest of all reach the k-th highest of the parts' maxima, and few others do
+        maxima = scores_BK[:, : n_parts * width].reshape(n_queries, n_parts, width).max(2)
+        bound = np.partition(maxima, n_parts - top, axis=1)[:, n_parts - top]
+    else:
+        bound = ordered_BK[:, -top]
     row, column = np.divmod(np.flatnonzero(scores_BK >= bound[:, None]), n_captions)
     score = scores_BK[row, column]
     order = np.lexsort((column, -score, row))
