@@ -30,7 +30,7 @@ def main() -> None:
     print(f"{'phantom, image recall@1':<26}{'repetitions':>12}{'score':>9}{'ideal':>9}{'efficiency':>12}")
     for name, recipe in DECODERS.items():
         base = find("recipes", recipe).recipe
-        world = replace(base.dataset, test_repetitions=max(args.repetitions))
+        world = replace(find("recipes", "demo").recipe.dataset, test_repetitions=max(args.repetitions))
         asked = replace(base, dataset=world, tasks=(Retrieve(space),), repetitions=tuple(args.repetitions))
         with tempfile.TemporaryDirectory() as folder:
             result = run(asked, out=folder, subjects=args.subjects, n_permutations=19, n_bootstrap=19)
