@@ -124,7 +124,10 @@ def ways(result: Result) -> list[Forest]:
         first = next((g for g in ordered if not g[0].way), ordered[0])
         laid = lay_out(first[0], first[1], [r for *_, r in ordered], names)
         # all are averages of as many, which the caption says; the column says what helped instead
-        marked = [replace(m, trials=q.mark or "each alone") for m, (q, *_) in zip(laid.marks, ordered, strict=True)]
+        marked = [
+            replace(m, trials=q.mark or "each alone", noise_free_at=None)
+            for m, (q, *_) in zip(laid.marks, ordered, strict=True)
+        ]
         made.append(replace(laid, marks=marked, trials=laid.top.trials))
     return made
 

@@ -64,9 +64,7 @@ def panels(rows: Sequence[Row]) -> str:
                 ax.set_xlabel("middle of the window (ms after onset)")
             else:
                 names = [str(r["name"]).removesuffix(" Hz").replace(" to ", "–") for r in mine]
-                ax.set_xticks(
-                    x, names, rotation=0 if by == "frequency" else 40, ha="center" if by == "frequency" else "right"
-                )
+                ax.set_xticks(x, names, rotation=40, ha="right")
                 ax.set_xlim(-0.6, len(mine) - 0.4)
                 ax.set_xlabel("Hz" if by == "frequency" else "")
             for at, r in zip(x, mine, strict=True):
