@@ -114,7 +114,7 @@ def test_parts_follow_the_montage_and_the_sampling():
 
 
 def test_channels_are_picked_before_a_whitening_mixes_them_and_times_are_cut_behind_a_baseline():
-    made = linear(NETWORK, steps=(PickChannels(names=("Oz",)), *NETWORK.steps))
+    made = linear(replace(NETWORK, steps=(PickChannels(names=("Oz",)), *NETWORK.steps)))
     assert isinstance(made.steps[0], PickChannels)
     assert made.stages[0].spaces == ("label",)
     with pytest.raises(RecipeError, match="needs a task that reads a space"):

@@ -98,14 +98,12 @@ def parts(trials: Trials, *, window_s: float = WINDOW_S) -> list[Part]:
     return made
 
 
-def linear(recipe: Recipe, **changes: Any) -> Recipe:
+def linear(recipe: Recipe) -> Recipe:
     """Make the linear recipe with the same data, split, steps and headline: heads solved on binned EEG.
 
     Parameters
     ----------
     recipe : Recipe
-    **changes
-        Fields of the new recipe.
 
     Raises
     ------
@@ -115,8 +113,10 @@ def linear(recipe: Recipe, **changes: Any) -> Recipe:
     task = _headline(recipe)
     targets = tuple(t for t in recipe.targets if t.space in task.spaces)
     encoder = partial(TimeBins, n_bins=25)
-    fields = {"targets": targets, "encoder": encoder, "head": nn.Linear, "stages": (Solve(spaces=task.spaces),)}
-    return replace(recipe, **{**fields, "tasks": (task,), "repetitions": (None,), **changes})
+    stages = (Solve(spaces=task.spaces),)
+    return replace(
+        recipe, targets=targets, encoder=encoder, head=nn.Linear, stages=stages, tasks=(task,), repetitions=(None,)
+    )
 
 
 def where(
@@ -159,7 +159,7 @@ def where(
         if progress:
             progress("where", i, len(todo))
         steps = (*part.first, *recipe.steps, *part.last)
-        small = linear(recipe, steps=steps, encoder=part.encoder)
+        small = replace(linear(recipe), steps=steps, encoder=part.encoder)
         said = []
         for split, raw in zip(splits, opened, strict=True):
             fold = Fold(small, split, stimuli, subjects=subjects, device=device)
