@@ -80,12 +80,6 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
-def tell_system(path: Path, text: str) -> None:
-    """Write to a file of the system's own, ``/proc/self/clear_refs`` say, in place; an `OSError` where it cannot be."""
-    with path.open("r+", encoding="ascii") as f:
-        f.write(text)
-
-
 def read_text(path: Path) -> str:
     """Read a UTF-8 text file.
 

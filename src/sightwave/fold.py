@@ -111,7 +111,6 @@ class Fold:
 
         With ``epochs``, a folder, the weights after each epoch of the last stage are kept for `after_each_epoch`.
         """
-        aligner, towers = self._build(seed)
 
         def told(done: int, total: int) -> None:
             if epochs:
@@ -119,39 +118,40 @@ class Fold:
             if progress:
                 progress(done, total)
 
-        meter = Meter(self.device, told)
-        parameters = n_learning(aligner, towers, self.recipe.stages)
-        history = fit(
-            aligner,
-            self.recipe.stages,
-            self._trial_set(self._train),
-            towers,
-            seed=seed,
-            val=self._trial_set(self._val),
-            device=self.device,
-            checkpoint=checkpoint,
-            resume=resume,
-            identity={**(identity or {}), "fold": self.name},
-            progress=meter.tick,
-        )
+        with Meter(self.device, told) as meter:
+            aligner, towers = self._build(seed)
+            parameters = n_learning(aligner, towers, self.recipe.stages)
+            history = fit(
+                aligner,
+                self.recipe.stages,
+                self._trial_set(self._train),
+                towers,
+                seed=seed,
+                val=self._trial_set(self._val),
+                device=self.device,
+                checkpoint=checkpoint,
+                resume=resume,
+                identity={**(identity or {}), "fold": self.name},
+                progress=meter.tick,
+            )
         return Decoder(seed, aligner, towers, history, meter.read(parameters))
 
     def train_together(self, seeds: Sequence[int], *, progress: Progress | None = None) -> list[Decoder]:
         """Train one decoder per seed in one stack of weights; see `train.fit_stacked`."""
-        meter = Meter(self.device, progress)
-        built = [self._build(seed) for seed in seeds]
-        aligners, towers = [aligner for aligner, _ in built], built[0][1]
-        parameters = n_learning(aligners[0], towers, self.recipe.stages)
-        histories = fit_stacked(
-            aligners,
-            self.recipe.stages,
-            self._trial_set(self._train),
-            towers,
-            seeds=seeds,
-            val=self._trial_set(self._val),
-            device=self.device,
-            progress=meter.tick,
-        )
+        with Meter(self.device, progress) as meter:
+            built = [self._build(seed) for seed in seeds]
+            aligners, towers = [aligner for aligner, _ in built], built[0][1]
+            parameters = n_learning(aligners[0], towers, self.recipe.stages)
+            histories = fit_stacked(
+                aligners,
+                self.recipe.stages,
+                self._trial_set(self._train),
+                towers,
+                seeds=seeds,
+                val=self._trial_set(self._val),
+                device=self.device,
+                progress=meter.tick,
+            )
         cost = meter.read(parameters)
         cost = replace(cost, epoch_s=cost.epoch_s / len(seeds))
         return [Decoder(s, a, towers, h, cost) for s, a, h in zip(seeds, aligners, histories, strict=True)]

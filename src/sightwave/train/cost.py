@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import re
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from threading import Event, Thread
 
 import torch
 from torch import nn
 
 from sightwave import files
 from sightwave.align import Aligner
+from sightwave.errors import MissingFile
 from sightwave.train.stages import Solve, Stage
 
 Progress = Callable[[int, int], None]
-_SELF = Path("/proc/self")
+EVERY_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class Cost:
         Median seconds from the end of one epoch to the end of the next, validation included; the whole fit where there
         are no epochs.
     peak_bytes : int or None
-        Most memory that was resident during the fit, of the whole process: the trials in memory, torch itself and what
-        was there before. None where the system does not tell (other than Linux).
+        Most memory that was resident while it lasted, of the whole process: the trials in memory, torch itself and what
+        was there before; what came and went within a fiftieth of a second may be missed. None other than on Linux.
     cuda_bytes : int or None
         Most memory that tensors took on the GPU; None without one.
     """
@@ -46,7 +48,10 @@ class Cost:
 
 
 class Meter:
-    """Measure a training: make one, hand `tick` to it as its progress, and `read` it.
+    """Measure a training: ``with Meter(device) as meter``, with `tick` as its progress, and `read` after it.
+
+    Memory is looked at fifty times a second by a thread of its own, because a process can tell its peak only since it
+    began, or make others forget it.
 
     Parameters
     ----------
@@ -58,14 +63,28 @@ class Meter:
 
     def __init__(self, device: str, progress: Progress | None = None):
         self.device, self.progress = device, progress
-        self.watched = _forget_peak()
+        self.peak = _resident()
+        self._done = Event()
+        self._watch = Thread(target=self._look, daemon=True)
         if self._on_gpu:
             torch.cuda.reset_peak_memory_stats(device)
         self.at = [time.perf_counter()]
 
+    def __enter__(self) -> Meter:
+        self._watch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._watch.join()
+
     @property
     def _on_gpu(self) -> bool:
         return self.device.startswith("cuda")
+
+    def _look(self) -> None:
+        while self.peak is not None and not self._done.wait(EVERY_S):
+            self.peak = max(self.peak, _resident() or 0)
 
     def tick(self, done: int, total: int) -> None:
         """Note that another epoch has ended: so many of so many."""
@@ -78,7 +97,7 @@ class Meter:
         ends = self.at if len(self.at) > 1 else [*self.at, time.perf_counter()]
         took = [b - a for a, b in pairwise(ends)]
         gpu = torch.cuda.max_memory_allocated(self.device) if self._on_gpu else None
-        return Cost(dict(parameters), statistics.median(took), _peak() if self.watched else None, gpu)
+        return Cost(dict(parameters), statistics.median(took), self.peak, gpu)
 
 
 def n_learning(aligner: Aligner, towers: Mapping[str, nn.Module], stages: Sequence[Stage | Solve]) -> dict[str, int]:
@@ -116,15 +135,9 @@ def _n(parameters: Iterable[nn.Parameter]) -> int:
     return sum(p.numel() for p in parameters)
 
 
-def _forget_peak() -> bool:
-    """Let Linux forget the peak of this process's resident memory; False where it cannot be told to."""
+def _resident() -> int | None:
+    """Bytes of this process that are in memory; None where the system does not tell (other than Linux)."""
     try:
-        files.tell_system(_SELF / "clear_refs", "5")
-    except OSError:
-        return False
-    return True
-
-
-def _peak() -> int | None:
-    found = re.search(r"^VmHWM:\s*(\d+) kB", files.read_text(_SELF / "status"), re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
+        return int(files.read_text(Path("/proc/self/statm")).split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except MissingFile:
+        return None
