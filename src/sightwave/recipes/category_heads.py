@@ -12,10 +12,11 @@ share no pictures; those of the real files do, and the audit warns of it. `proto
 `baseline` swaps the encoder and leaves the rest, and `mss` is for the real files.
 
 Published (MSS, 13 subjects, same sessions, chance 5 %; student projects): MLP 8.7 %, EEGNet 9.5 %, ATM 12.3 %, two
-ATMs together 12.7 %. Ours (phantom, seeds 0 to 2, last epoch, so not comparable): 50.8 % [48.4, 53.3] of 20,
-chance 5.1 %, ideal observer 93.3 %; subjects 43.4, 55.6 and 53.4 %; a minute of processor time per seed. Settings were chosen on session 4 of another phantom world (seed 7);
-there, the mean over the whole trial that the hand-out describes (``n_windows=1``) stays at chance, 5.8 %, where six
-windows reach 45 %, an MLP 11.8 % and a plain convolution 23 %. On real data: not measured.
+ATMs together 12.7 %. Ours (phantom, seeds 0 to 2, last epoch, so not comparable): 50.8 % [48.4, 53.3] of 20, chance
+5.1 %, ideal observer 93.3 %; subjects 43.4, 55.6 and 53.4 %; a minute of processor time per seed. Settings were
+chosen on session 4 of another phantom world (seed 7); there, the mean over the whole trial that the hand-out
+describes (``n_windows=1``) stays at chance, 5.8 %, where six windows reach 45 %, an MLP 11.8 % and a plain
+convolution 23 %. On real data: not measured.
 """
 
 from collections.abc import Callable
