@@ -207,8 +207,8 @@ def run(
     extras, facts = material(predictions[-1], opened, stimuli)
     if keepers:
         tell("keeping captions", 0, 1)
-        kept, facts["kept"] = account.kept(keepers, predictions, stimuli, splits)
-        extras |= kept
+        of_captions, facts["kept"] = account.kept(keepers, predictions, stimuli, splits)
+        extras |= of_captions
     extras |= {f"history.{k}": np.array(v) for k, v in history.items() if v}
     facts |= trials.describe() | {
         "fingerprint": fingerprint,
