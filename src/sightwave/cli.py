@@ -183,7 +183,7 @@ def run(
         if result.data.get("kept"):
             with Progress(console) as tell:
                 scores = from_result(result, progress=tell)
-            console.print(f"Captions: [bold]{write_page(out / f'{result.name}-captions.html', result, scores)}[/]")
+            console.print(f"Captions: [bold]{write_page(out / f'{result.name}.captions.html', result, scores)}[/]")
 
 
 @app.command("list")
