@@ -16,7 +16,7 @@ from sightwave.errors import RecipeError
 from sightwave.losses.base import Batch
 from sightwave.losses.blur_prior import BlurPrior, chosen_level
 from sightwave.losses.contrastive import InfoNCE
-from sightwave.recipe import with_clip
+from sightwave.recipe import with_clip, with_target
 from sightwave.stimuli import Stimuli
 from sightwave.targets.base import Target
 from sightwave.targets.blur_choice import BlurChoice, foveated
@@ -133,15 +133,14 @@ def test_another_clip_reaches_the_targets_inside_of_others():
     from sightwave.recipes import nice
 
     target = Mapped(Fusion((Fusion(blurred(levels=(1, 9))), EVNet()), by="part"))
-    (stage,), (task,) = nice.recipe.stages, nice.recipe.tasks
-    recipe = replace(
-        nice.recipe, targets=(target,), tasks=(replace(task, space=target.space),),
-        stages=(replace(stage, losses=(partial(InfoNCE, space=target.space),)),),
-    )  # fmt: skip
+    recipe = with_target(nice.recipe, target)
+    assert recipe.spaces == (target.space,)
     changed = with_clip(recipe, "elsewhere")
     inner = changed.targets[0].target.parts[0].parts
     assert [p.model for p in inner] == ["elsewhere"] * 2
     assert changed.tasks[0].space == changed.targets[0].space != target.space
+    with pytest.raises(RecipeError, match="has 2"):
+        with_target(replace(recipe, targets=(target, Fixed())), target)
 
 
 # --- the blur that training chooses -------------------------------------------------------------------------------

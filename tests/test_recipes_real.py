@@ -1,5 +1,6 @@
 """The recipes for the field's data sets run on phantoms in those layouts, and say what is missing or wrong."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +10,11 @@ from typer.testing import CliRunner
 
 from sightwave import cli
 from sightwave.datasets.cvpr40 import Cvpr40
+from sightwave.describe import describe
 from sightwave.errors import DataError, LeakError, MissingFile, ModelMissing, RecipeError
-from sightwave.house import load_recipe, with_settings
+from sightwave.house import find, load_recipe, with_settings
 from sightwave.phantom.layouts import write_cvpr40, write_mss, write_things_eeg2
+from sightwave.preprocess import Whiten
 from sightwave.recipe import small, with_clip
 from sightwave.recipes import cvpr40, demo, mss, mss_sessions, stanford, things_eeg2
 from sightwave.results import Result
@@ -47,6 +50,32 @@ def test_things_eeg2_runs_from_the_command_line_and_averages_as_it_says(things, 
     assert {len(p.candidates) for p in result.predictions} == {5}
     assert result.predictions[-1].scores.shape == (5, 5)
     assert result.selection == "fixed: the last of 2 epochs"
+
+
+@pytest.mark.parametrize("name", ["nice", "atms", "ubp", "multi_blur", "blur_evnet", "shallow", "best"])
+def test_each_system_of_things_eeg2_has_a_variant_for_the_real_files(name):
+    module = find("recipes", name)
+    real = module.variants["things-eeg2"]()
+    text = json.dumps(describe(real.targets))
+    assert isinstance(real.dataset, things_eeg2.ThingsEeg2)
+    assert real.repetitions == (1, 4, 20, None)
+    assert not any(isinstance(step, Whiten) for step in real.steps)  # the files are whitened already
+    assert '"phantom"' not in text
+    assert '"openai/clip' in text or '"laion/' in text
+    assert real.tasks[0].space == real.targets[0].space == real.spaces[0]
+    assert all(stage.keep == "last" for stage in (*real.stages, *module.recipe.stages))
+    for make in module.variants.values():
+        json.dumps(describe(make()))
+
+
+@pytest.mark.parametrize("name", ["ubp", "multi_blur"])
+def test_mixtures_and_chosen_blurs_run_on_the_real_layout(name, things, tmp_path):
+    real = brief(with_clip(find("recipes", name).variants["things-eeg2"](), "phantom"))
+    real = replace(real, dataset=with_settings(real.dataset, {"variant": "nice"}))
+    result = run(real, data=things, out=tmp_path, subjects=("01",), n_permutations=19, n_bootstrap=19)
+    assert result.audit["verdict"] == "PASS"
+    assert [p.scores.shape for p in result.predictions] == [(40, 5), (5, 5), (5, 5)]
+    assert result.opened == 1
 
 
 def test_the_official_files_stop_unless_the_leak_is_named(things):

@@ -36,8 +36,8 @@ def mmd(x_ND: Tensor, y_MD: Tensor, *, sigmas: Sequence[float] = SIGMAS) -> Tens
     Returns
     -------
     Tensor
-        A scalar that is not negative, at least float32: the biased estimate, :math:`(2 - \ldots)/N` above zero for two
-        samples of one distribution. Its gradient is the unbiased one's, times :math:`(N - 1) / N` within a sample.
+        A scalar that is not negative, at least float32. It is the biased estimate: for two samples of N points from one
+        distribution its mean is :math:`2 (1 - \mathrm{E} k) / N`.
 
     Raises
     ------
