@@ -264,3 +264,12 @@ def test_more_pictures_make_galleries_of_concepts_and_leave_trials_alone(tmp_pat
     assert any("class template" in t for t in result.scores["task"])
     with pytest.raises(DataError, match="no further picture"):
         MorePictures(more.dataset, str(tmp_path / "out")).load(None, ("01",))
+
+
+def test_a_recipe_of_class_templates_alone_is_reported_as_that(tmp_path):
+    nice = replace(EVERY, tasks=(EVERY.tasks[1],), repetitions=(None,))
+    result = run(nice, out=tmp_path, n_permutations=19, n_bootstrap=19)
+    assert "ranked the right image (by class template) first among 4" in words.headline(result)
+    told = page.render([result, replace(result, name="again")], title="x")
+    assert told.count('class="card tile') == 2
+    assert "class template · pixels" in told

@@ -26,7 +26,7 @@ COLUMNS = ("question", "metric", "repetitions", "a", "b", "value_a", "value_b", 
 
 
 def paired(results: Sequence[Result], *, n: int = 2000, n_flips: int = 9999, seed: int = 0) -> pd.DataFrame:
-    """Compare recipes pair by pair, on the headline of every plain question that all of them answer.
+    """Compare recipes pair by pair, on the headline of every question that all of them answer for each trial by itself.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def _shared(results: Sequence[Result]) -> dict[str, list[tuple[Predictions, str]
         for task in dict.fromkeys(r.scores["task"]):
             q = question(str(task))
             answers = found.setdefault(q.title, [])
-            if q.way or len(answers) != i:  # the first space of a kind speaks for the recipe
+            if q.mark or len(answers) != i:  # the first space of a kind speaks for the recipe
                 continue
             metric = str(r.scores["metric"][r.scores["task"] == task].iloc[0])
             answers.append({p.repetitions: (p, metric) for p in r.predictions if p.task == task})

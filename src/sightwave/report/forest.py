@@ -150,7 +150,7 @@ def beside(results: Sequence[Result]) -> list[Forest]:
     rows: dict[tuple[str, str], list[tuple[str, Any]]] = {}
     for r in results:
         table = words.scores_of(r)
-        for task, metric in words.headlines(table).items():
+        for task, metric in words.plain(words.headlines(table)).items():
             keep = table[(table.task == task) & (table.metric == metric) & (table.subject == "all")]
             ordered = sorted(keep.itertuples(), key=lambda x: -words.level(str(x.repetitions)))
             rows.setdefault((task, metric), []).extend((r.name, x) for x in ordered)

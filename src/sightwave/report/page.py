@@ -151,10 +151,9 @@ def _facts(r: Result) -> list[tuple[str, str]]:
 def _figures(r: Result) -> list[dict[str, Any]]:
     by_task: dict[str, dict[str, list[Predictions]]] = {}
     for p in r.predictions:
-        if not words.question(p.task).way:
-            by_task.setdefault(p.task, {}).setdefault(p.repetitions, []).append(p)
+        by_task.setdefault(p.task, {}).setdefault(p.repetitions, []).append(p)
     made: list[dict[str, Any]] = []
-    for task, levels in by_task.items():
+    for task, levels in words.plain(by_task).items():
         q, top = words.question(task), max(levels, key=words.level)
         if task.startswith("retrieve"):
             drawn = figures.recall_curve(levels)

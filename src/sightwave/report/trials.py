@@ -86,11 +86,9 @@ def best_predictions(result: Result) -> dict[str, Predictions]:
     """Plain task -> its predictions at the highest number of repetitions."""
     best: dict[str, Predictions] = {}
     for p in result.predictions:
-        if words.question(p.task).way:
-            continue
         if p.task not in best or words.level(p.repetitions) > words.level(best[p.task].repetitions):
             best[p.task] = p
-    return best
+    return words.plain(best)
 
 
 def cards(result: Result) -> list[Card]:

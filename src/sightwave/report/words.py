@@ -105,8 +105,12 @@ def headlines(table: pd.DataFrame) -> dict[str, str]:
 
 
 def plain(tasks: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep the tasks that ask about each trial alone and the very items shown: no other gallery, no other inference."""
-    return {task: value for task, value in tasks.items() if not question(task).way}
+    """Keep the tasks that ask about each trial alone and the very items shown: no other gallery, no other inference.
+
+    Where there is none of these, another gallery speaks, but still for each trial alone.
+    """
+    alone = {task: value for task, value in tasks.items() if not question(task).mark}
+    return {task: value for task, value in alone.items() if not question(task).way} or alone
 
 
 def is_phantom(result: Result) -> bool:
@@ -243,7 +247,7 @@ def _clause(q: Question, metric: str, rows: pd.DataFrame) -> str:
         )
     elif found:
         place = "first" if found[1] == "1" else f"in the first {found[1]}"
-        what = f"ranked the right {q.word} {place}{of}"
+        what = f"ranked the right {q.word}{f' (by {q.way})' if q.way else ''} {place}{of}"
     else:
         apart = f"{n} categories" if q.word == "category" and n else f"the {q.word}"
         said = metric_name(metric)
