@@ -38,10 +38,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(phantom, name="phantom")
-app.command()(captions)
-app.command()(compare)
-app.command()(where)
-app.command()(reflect)
 prepare = typer.Typer(help="Preprocess the raw recordings of a public data set.", no_args_is_help=True)
 app.add_typer(prepare, name="prepare")
 
@@ -184,6 +180,12 @@ def run(
             with Progress(console) as tell:
                 scores = from_result(result, progress=tell)
             console.print(f"Captions: [bold]{write_page(out / f'{result.name}.captions.html', result, scores)}[/]")
+
+
+app.command()(compare)
+app.command()(where)
+app.command()(captions)
+app.command()(reflect)
 
 
 @app.command("list")
