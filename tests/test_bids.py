@@ -5,13 +5,18 @@ import os
 import shutil
 from pathlib import Path
 
+import mne
 import numpy as np
 import pytest
 from PIL import Image
 
+from sightwave.convert import convert
 from sightwave.datasets.bids import Bids
 from sightwave.errors import DataError, MissingFile, RecipeError, UnitError, UnknownName
+from sightwave.house import recognise
 from sightwave.reading.tree import runs_in
+from sightwave.report.survey import lines
+from sightwave.survey import survey
 
 SFREQ, N_SAMPLES, NAMES = 200.0, 4000, ("FP1", "Oz", "T3", "EOG1")  # 20 s
 EVENTS = (
@@ -400,3 +405,71 @@ def test_trees_that_mne_bids_writes_give_the_trials_that_it_reads(tmp_path, kind
     trials, _ = ONLY.load(tmp_path, ("01",))
     np.testing.assert_allclose(trials.eeg, epochs.get_data(copy=False), rtol=1e-5, atol=2e-11)
     assert trials.events["label"].tolist() == ["face", "house"] * 2
+
+
+# ---- recordings side by side, without a tree
+
+
+def loose(folder, name, markers, n=1000):
+    rng, names = np.random.default_rng(len(name)), ["Oz", "Pz", "O1", "O2"]
+    raw = mne.io.RawArray(rng.normal(0, 1e-5, (4, n)), mne.create_info(names, 100.0, "eeg"), verbose="error")
+    raw.set_annotations(mne.Annotations([1.0 + i for i in range(len(markers))], 0.1, markers))
+    mne.export.export_raw(folder / name, raw, verbose="error")
+
+
+def test_recordings_side_by_side_are_a_subject_each(tmp_path):
+    loose(tmp_path, "anna.set", ["face", "boundary", "house", "BAD blink"])
+    loose(tmp_path, "ben.vhdr", ["face", "house", "face"])
+    (tmp_path / "ben_events.tsv").write_text("onset\ttrial_type\n2.5\tcar\n4\tface\n")
+    found = recognise(tmp_path)
+    assert [type(d) for d in found] == [Bids]
+    assert found[0].subjects(tmp_path) == ("anna", "ben")
+    events = found[0].load(tmp_path, ("anna", "ben"))[0].events
+    assert list(zip(events["subject"], events["label"], strict=True)) == [
+        ("anna", "face"), ("anna", "house"), ("ben", "car"), ("ben", "face"),
+    ]  # fmt: skip
+
+
+def test_a_subject_without_trials_is_told_and_the_others_are_looked_at(tmp_path):
+    loose(tmp_path, "anna.set", ["face", "house"])
+    loose(tmp_path, "ben.vhdr", [])
+    seen = survey(tmp_path)
+    assert seen.read == ("anna",)
+    assert list(seen.wrong) == ["ben"]
+    assert "no events.tsv, so its own 0 markers are used" in seen.left_out["ben.vhdr"]
+    assert "--all" not in dict(lines(seen))["read"]
+    with pytest.raises(DataError, match=r"ben\.vhdr: 0 trials.*Put a table beside it, NAME_events.tsv"):
+        Bids().load(tmp_path, ("ben",))
+
+
+def test_what_is_no_recording_does_not_make_a_folder_one(tmp_path):
+    for name in ("blink-ica.fif", "x-ave.fif", "notes.txt", "sub-01"):
+        (tmp_path / name).touch()
+    with pytest.raises(MissingFile, match="No data set was recognised"):
+        recognise(tmp_path)
+
+
+SIDE_BY_SIDE = {"brainvision": 11, "eeglab": 154, "eeguana_faces_segment": 32, "BIDS_test/derivatives/eeglab": 54}
+
+
+@pytest.mark.parametrize("name", SIDE_BY_SIDE)
+def test_real_recordings_are_recognised_and_looked_through(shared, name, cache):
+    seen = survey(shared / "eeg_format_samples" / name)
+    assert seen.recognised.startswith("bids")
+    assert len(seen.events) == SIDE_BY_SIDE[name]
+    assert all("holds epochs" in why or "no trial" in why for why in seen.wrong.values())
+
+
+def test_a_real_recording_without_events_says_what_to_add(shared):
+    with pytest.raises(DataError, match=r"run-01_eeg.edf: 0 trials.*Put a table beside it, NAME_events.tsv"):
+        survey(shared / "eeg_format_samples" / "BIDS_test")
+
+
+def test_a_real_recording_is_converted_and_looks_the_same(shared, tmp_path):
+    source = shared / "eeg_format_samples" / "BIDS_test" / "derivatives" / "eeglab"
+    first = survey(source)
+    for form in ("npy", "bids-derivatives"):
+        again = survey(convert(source, tmp_path / form, to=form))
+        assert again.recognised == "own"
+        assert (again.ch_names, again.sfreq, len(again.events)) == (first.ch_names, first.sfreq, len(first.events))
+        np.testing.assert_allclose(again.evoked["S1"], first.evoked["S1"], rtol=1e-5, atol=1e-12)

@@ -140,7 +140,7 @@ class _Seen:
             differs = [n for n, a, b in zip(names, self.head, head, strict=True) if a != b]
             raise DataError(f"{', '.join(differs)} differ from those of subject {self.read[0]}.")
         self.head = head
-        self.read += subjects
+        self.read += [s for s in subjects if (trials.events["subject"] == s).any()]
         self.events.append(trials.events)
         self.fingerprints["+".join(subjects)] = trials.fingerprint()
         self.n_bytes += trials.eeg.nbytes
@@ -149,6 +149,9 @@ class _Seen:
         who = trials.events["subject"].to_numpy()
         for s in subjects:
             rows = np.flatnonzero(who == s)
+            if not len(rows):
+                self.wrong[s] = "no trial can be used; what is not used says why"
+                continue
             rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(LOOKED_AT, len(rows))).round().astype(int))]
             total, sd = np.zeros(trials.eeg.shape[1:]), []
             for at in range(0, len(rows), 100):

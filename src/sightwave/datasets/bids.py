@@ -3,6 +3,7 @@
 The tree is read as the standard says, and as trees really are: onsets may be in milliseconds, the folder ``eeg`` may be
 missing, ``channels.tsv`` may belong to another file, and markers may lie in the recording alone. Whatever was mended or
 left out is told by `Bids.left_out`. mne-bids is not needed; its reader gives up on the first three of these.
+Recordings that lie side by side, without a tree, are read in the same way, each for a subject of its own.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Bids(Dataset):
 
     citation = "see dataset_description.json of the tree; EEG-BIDS: https://doi.org/10.1038/s41597-019-0104-8"
     licence = "see dataset_description.json of the tree"
-    looks_for = "sub-*/[ses-*/][eeg/]sub-*_task-*_eeg.set, .vhdr, .edf, .bdf or .fif"
+    looks_for = "sub-*/[ses-*/][eeg/]sub-*_task-*_eeg.set, .vhdr, .edf, .bdf or .fif; or such files side by side"
     generic = True
 
     def __post_init__(self) -> None:
@@ -117,7 +118,9 @@ class Bids(Dataset):
                 parts.append(trials)
         if not parts:
             why = "; ".join(f"{o.run.name}: {len(o.onsets)} trials, {', '.join(o.notes)}" for o in opened)
-            raise DataError(f"{root}: no usable trial of subject(s) {', '.join(subjects)}. {why}")
+            if not any(len(o.onsets) for o in opened):
+                why += ". Put a table beside it, NAME_events.tsv with the columns onset (seconds) and trial_type"
+            raise DataError(f"{root}: no usable trial of subject(s) {', '.join(subjects)}. {why}.")
         trials = concatenate(parts)
         stimuli = _stimuli(runs[0].root, trials.events)
         return replace(trials, events=trials.events.drop(columns="pictured")), stimuli
@@ -126,7 +129,11 @@ class Bids(Dataset):
         """Return what is left out or was mended, by path within the tree; only headers and tables are read for it."""
         runs, told = self._runs(root)
         for run in runs:
-            o = self._open(run)
+            try:
+                o = self._open(run)
+            except DataError as e:
+                told[run.name] = f"not read: {str(e).removeprefix(f'{run.path}: ')}"
+                continue
             notes, outside = list(o.notes), int((~o.inside(self.tmin, self.tmax)).sum())
             if outside:
                 notes.append(f"{outside} of {len(o.onsets)} trials leave the recording")

@@ -1,4 +1,4 @@
-"""A BIDS tree of EEG: which recordings it holds, which tables belong to each, and their samples.
+"""A BIDS tree of EEG, or recordings side by side: what it holds, which tables belong to each, and their samples.
 
 Recordings are opened by MNE in a process of its own; what a header points to must lie in the tree as well.
 """
@@ -18,8 +18,12 @@ from sightwave.errors import DataError, MissingFile
 from sightwave.reading.worker import in_worker
 
 EXTENSIONS = (".set", ".vhdr", ".edf", ".bdf", ".fif", ".fif.gz")
+# what recorders write down of themselves, and EEGLAB and MNE of what was cut: nothing was shown then
+BOOKKEEPING = re.compile(r"New Segment\b|boundary\b|BAD\b|BAD_|EDGE\b", re.IGNORECASE)
 PLACES = ("sub-*/ses-*/eeg", "sub-*/eeg", "sub-*/ses-*", "sub-*")
 _ENDING = re.compile(r"_eeg\.(set|vhdr|edf|bdf|fif|fif\.gz)$", re.IGNORECASE)
+# without a tree; of FIF, which holds anything, those that are recordings by their names
+_LOOSE = re.compile(r"([-_]eeg)?\.(set|vhdr|edf|bdf)$|[-_](eeg|raw)\.fif(\.gz)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Run:
     path, root : Path
         The file, and the folder of the tree.
     entities : mapping of str to str
-        What its name says: ``{"sub": "01", "task": "faces"}``.
+        What its name says: ``{"sub": "01", "task": "faces"}``; where that is nothing, the name stands for the subject.
     """
 
     path: Path
@@ -78,6 +82,8 @@ class Run:
                 given = _entities(path)
                 given.pop("space", None)
                 own = path.name.removesuffix(f"{suffix}{extension}")
+                if "sub" not in _entities(self.path):  # no entities tell whose a table is
+                    given = {} if own in ("", f"{self.subject}_") else {"sub": ""}
                 if (not own or own.endswith("_")) and given.items() <= self.entities.items():
                     fits[path] = len(given)
             if fits:
@@ -101,7 +107,7 @@ class Header:
         Hz.
     n_samples : int
     markers : list of (float, str)
-        Seconds after the first sample, and what happened.
+        Seconds after the first sample, and what happened; without `BOOKKEEPING`.
     """
 
     names: tuple[str, ...]
@@ -119,6 +125,8 @@ class Header:
 def runs_in(root: Path) -> list[Run]:
     """List the EEG recordings of a tree by name; the folder ``eeg`` may be missing.
 
+    Where there is no tree, recordings that lie in the folder itself are taken, each for a subject of its own.
+
     Raises
     ------
     MissingFile
@@ -130,14 +138,15 @@ def runs_in(root: Path) -> list[Run]:
     runs: dict[str, Run] = {}
     for path in _found(root):
         _present(path, root)
-        run = Run(path, root, _entities(path))
-        other = runs.setdefault(_ENDING.sub("", run.name), run)
+        name = _LOOSE.sub("", path.name)
+        run = Run(path, root, {"sub": name} | _entities(path))
+        other = runs.setdefault(path.with_name(name).as_posix(), run)
         if other is not run:
             raise DataError(f"{path} and {other.path.name} are one recording in two formats. Keep one of them.")
     if not runs:
         raise MissingFile(
-            f"No EEG recording below {root}: expected sub-*/[ses-*/][eeg/]sub-*_task-*_eeg with one of the endings "
-            f"{', '.join(EXTENSIONS)}."
+            f"No EEG recording below {root}: expected sub-*/[ses-*/][eeg/]sub-*_task-*_eeg, or recordings side by "
+            f"side, with one of the endings {', '.join(EXTENSIONS)}."
         )
     return list(runs.values())
 
@@ -162,7 +171,9 @@ def read_samples(run: Run, rows: list[int]) -> np.ndarray:
 def _found(root: Path) -> list[Path]:
     """Files that are recordings by their names; of one in parts the first, for MNE finds the others by itself."""
     found = sorted(p for place in PLACES for p in root.glob(f"{place}/sub-*") if _ENDING.search(p.name))
-    return [p for p in found if "sub" in (e := _entities(p)) and e.get("split", "").lstrip("0") in ("", "1")]
+    found = [p for p in found if "sub" in _entities(p)]
+    found = found or sorted(p for p in root.glob("*") if _LOOSE.search(p.name))
+    return [p for p in found if _entities(p).get("split", "").lstrip("0") in ("", "1")]
 
 
 def _entities(path: Path) -> dict[str, str]:
@@ -203,7 +214,8 @@ def _header(path: Path, root: Path) -> tuple[Any, ...]:
     if len(raw.annotations):
         at, codes = mne.events_from_annotations(raw, verbose="error")
         text = {code: name for name, code in codes.items()}
-        markers = [(float((s - raw.first_samp) / raw.info["sfreq"]), str(text[c])) for s, _, c in at.tolist()]
+        named = [(float((s - raw.first_samp) / raw.info["sfreq"]), str(text[c])) for s, _, c in at.tolist()]
+        markers = [(onset, name) for onset, name in named if not BOOKKEEPING.match(name)]
     names, kinds = list(raw.ch_names), list(raw.get_channel_types())
     return names, kinds, float(raw.info["sfreq"]), int(raw.n_times), markers
 

@@ -122,8 +122,9 @@ def lines(s: Survey) -> list[tuple[str, str]]:
             ("licence", s.licence), *[("phantom", "yes: the brain is simulated")] * s.phantom,
             ("subjects", f"{len(s.subjects)}: {some(s.subjects, 12)}")]  # fmt: skip
     if len(s.read) < len(s.subjects):
+        others = "; --all reads the others too" if len(s.read) + len(s.wrong) < len(s.subjects) else ""
         told.append(("read", f"{len(s.read)} of {len(s.subjects)} subjects: {some(s.read, 12)}. What follows is of "
-                             f"these alone; --all reads the others too"))  # fmt: skip
+                             f"these alone{others}"))  # fmt: skip
     sessions = e[["subject", "session"]].drop_duplicates()
     runs = e[["subject", "session", "run"]].drop_duplicates()
     told += [
