@@ -425,6 +425,8 @@ def test_recordings_side_by_side_are_a_subject_each(tmp_path):
     assert [type(d) for d in found] == [Bids]
     assert found[0].subjects(tmp_path) == ("anna", "ben")
     events = found[0].load(tmp_path, ("anna", "ben"))[0].events
+    with pytest.raises(DataError, match="tell no task, so leave it out instead of 'faces'"):
+        Bids("faces").subjects(tmp_path)
     assert list(zip(events["subject"], events["label"], strict=True)) == [
         ("anna", "face"), ("anna", "house"), ("ben", "car"), ("ben", "face"),
     ]  # fmt: skip

@@ -172,6 +172,10 @@ class Bids(Dataset):
             raise MissingFile("Bids needs the folder of a BIDS tree: --data DIR, holding sub-*/.")
         runs = runs_in(root)
         tasks = sorted({run.task for run in runs})
+        if self.task and tasks == [""]:
+            raise DataError(
+                f"{root}: the names of the recordings tell no task, so leave it out instead of {self.task!r}."
+            )
         if self.task and self.task not in tasks:
             raise one_of("task", self.task, tasks)
         if not self.task and len(tasks) > 1:

@@ -197,6 +197,8 @@ def _repetitions(events: pd.DataFrame) -> list[str]:
 def draw(s: Survey, path: Path) -> None:
     """Draw evoked responses, label order and channel quality on one page, as PNG.
 
+    Responses are drawn less their mean before onset: raw recordings stand at offsets of millivolts.
+
     Parameters
     ----------
     s : Survey
@@ -206,6 +208,8 @@ def draw(s: Survey, path: Path) -> None:
     with figure(12, 8.5, style) as fig:
         _head(fig, s)
         mean = np.mean(list(s.evoked.values()), axis=0) * (1e6 if s.unit == "V" else 1.0)
+        before = int((s.times < 0).sum())
+        mean = mean - mean[:, :before].mean(1, keepdims=True) if before >= 2 else mean
         unit = "µV" if s.unit == "V" else "a.u."
         peak = _butterfly(fig, s, mean, unit)
         _image(fig, s, mean, unit)
@@ -241,13 +245,11 @@ def _title(fig: Figure, left: float, right: float, y: float, text: str, note: st
 def _butterfly(fig: Figure, s: Survey, mean: np.ndarray, unit: str) -> int:
     """Draw all channels and the field power; return the sample at which that peaks."""
     ax = fig.add_axes((0.06, 0.655, 0.5, 0.235))
-    before = int((s.times < 0).sum())
-    centred = mean - mean[:, :before].mean(1, keepdims=True) if before >= 2 else mean
-    power = centred.std(0)
+    power = mean.std(0)
     start = min(int((s.times < 0).sum()), s.n_times - 1)
     peak = start + int(np.argmax(power[start:]))
-    limit = 1.08 * float(np.abs(centred).max()) or 1.0
-    ax.plot(s.times, centred.T, color=SOFT, lw=0.6, alpha=0.75)
+    limit = 1.08 * float(np.abs(mean).max()) or 1.0
+    ax.plot(s.times, mean.T, color=SOFT, lw=0.6, alpha=0.75)
     ax.plot(s.times, power, color=MAIN, lw=2.2)
     if s.times[0] <= 0 <= s.times[-1]:
         ax.axvline(0, color=MUTED, lw=0.8)
