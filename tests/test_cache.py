@@ -135,3 +135,20 @@ def test_who_watches_is_told_of_every_chunk_and_nobody_else_is(cache, monkeypatc
     assert told == [("embedding clip", done, 10) for done in (0, 4, 8, 10)]
     cached_rows("clip", 2, 10, Rows())
     assert len(told) == 4
+
+
+def test_a_progress_bar_shows_what_is_embedded_and_how_fast(cache, monkeypatch):
+    import io
+
+    from rich.console import Console
+
+    from sightwave.progress import Progress
+
+    monkeypatch.setattr(cache_module, "CHUNK", 4)
+    out = io.StringIO()
+    with Progress(Console(file=out, force_terminal=True, width=140)):
+        cached_rows("clip-image", 1, 10, Rows())
+    assert "embedding clip-image" in out.getvalue()
+    assert "/s" in out.getvalue()
+    cached_rows("clip-text", 1, 10, Rows())
+    assert "clip-text" not in out.getvalue()

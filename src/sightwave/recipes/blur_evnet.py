@@ -17,7 +17,8 @@ and 1,024, and EVNet at 128 pixels.
 
 Published (THINGS-EEG2, subject 01, ten seeds, last epoch): 86.3 % top-1 and 98.6 % top-5; twelve levels 85.1 %; with
 one picture to each trial (Hungarian assignment, which looks at all test trials at once) 96.4 %. Ours on real
-data: not measured.
+data: not measured. In the phantom world in which settings were chosen (seed 7, one subject, one training seed, 30
+epochs, 20 repetitions): 79.5 % top-1 and 98.0 % top-5 of 200; without EVNet, and with twelve levels, 74.0 % and 96.5 %.
 """
 
 from dataclasses import replace
