@@ -30,7 +30,7 @@ from sightwave.report.material import material
 from sightwave.results import Predictions, Result, weights_name
 from sightwave.split import Split
 from sightwave.stimuli import Stimuli
-from sightwave.train import Cost
+from sightwave.train import Cost, Stage
 from sightwave.trials import Trials
 from sightwave.where import where as where_
 
@@ -113,6 +113,8 @@ def run(
     out, root = Path(out), Path(data) if data and not smoke else None
     recipe = small(recipe) if smoke else recipe
     device = _device(device)
+    if peek and not isinstance(recipe.stages[-1], Stage):
+        raise RecipeError("There is no epoch to choose among: the last stage of this recipe is solved in closed form.")
     for target in recipe.targets:
         target.check()
 
