@@ -107,3 +107,11 @@ def test_an_audit_that_fails_says_so_by_its_exit_status(tmp_path):
 @pytest.mark.parametrize(("text", "numbers"), [("0", [0]), ("0,3", [0, 3]), ("0-2,7", [0, 1, 2, 7])])
 def test_seeds_are_numbers_and_ranges(text, numbers):
     assert cli_options.numbers(text) == numbers
+
+
+def test_where_prints_every_part_beside_chance_and_writes_a_page(tmp_path):
+    done = sightwave("where", "ridge", "--smoke", "--subjects", "01", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for word in ("time", "occipital", "4 to 8 Hz", "chance", "phantom"):
+        assert word in done.stdout
+    assert "Where and when the information sits" in (tmp_path / "ridge_where.html").read_text()
