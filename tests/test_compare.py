@@ -129,12 +129,12 @@ def compared(tmp_path_factory):
     (out / "mine.py").write_text(MINE)
     said = []
     asked = [str(out / "mine.py"), f"{out / 'mine.py'}:few"]
-    results = work.compare(asked, out=out, subjects=("01",), smoke=True, progress=lambda *a: said.append(a[0]))
-    return out, asked, results, said
+    results, apart = work.compare(asked, out=out, subjects=("01",), smoke=True, progress=lambda *a: said.append(a[0]))
+    return out, asked, results, said, apart
 
 
 def test_a_comparison_is_one_table_one_page_and_one_csv_file(compared):
-    out, _, results, said = compared
+    out, _, results, said, apart = compared
     assert [r.name for r in results] == ["mine", "mine-few"]
     assert "mine-few (2 of 2): training" in said
     assert results[1].parameters["heads"] < results[0].parameters["heads"]
@@ -142,23 +142,25 @@ def test_a_comparison_is_one_table_one_page_and_one_csv_file(compared):
     assert table.groupby("run", sort=False)["heads"].first().tolist() == [r.parameters["heads"] for r in results]
     assert {"low", "high", "chance", "p", "epoch_seconds", "verdict"} <= set(table)
     assert "mine-few" in (out / "compare.html").read_text()
-    text = printed(side_by_side.rich_table(results, more={"against mine": {"mine-few": "-1.0 [p = .5]"}}))
+    text = printed(side_by_side.rich_table(results))
     value = results[1].scores.query("subject == 'all'").value
     assert any(f"{100 * v:.1f} %" in text for v in value)
-    for wanted in ("phantom", "-few", "chance", "against mine", "p = .5"):
+    for wanted in ("phantom", "-few", "chance"):
         assert wanted in text
+    assert set(zip(apart.a, apart.b, strict=True)) == {("mine", "mine-few")}
+    assert pd.read_csv(out / "differences.csv").difference.tolist() == pytest.approx(apart.difference.tolist())
     assert Result.load(next(out.glob("mine-few-*"))).parameters == results[1].parameters
 
 
 def test_a_result_that_is_there_is_taken_and_a_damaged_one_is_made_anew(compared):
-    out, asked, results, _ = compared
+    out, asked, results, *_ = compared
     opened = [r.opened for r in results]
-    again = work.compare(asked, out=out, subjects=("01",), smoke=True)
+    again, _ = work.compare(asked, out=out, subjects=("01",), smoke=True)
     assert [r.opened for r in again] == opened  # nothing was opened a second time
     assert [r.provenance["finished"] for r in again] == [r.provenance["finished"] for r in results]
     folder = next(p.parent for p in out.glob("mine-*/scores.csv") if "few" not in str(p))
     (folder / "scores.csv").write_text("nonsense")
-    third = work.compare(asked, out=out, subjects=("01",), smoke=True)
+    third, _ = work.compare(asked, out=out, subjects=("01",), smoke=True)
     assert third[0].opened > opened[0]
     assert third[1].opened == opened[1]
 

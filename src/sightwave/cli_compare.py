@@ -31,13 +31,17 @@ def compare(
 ) -> None:
     """Run several recipes, or one with its variants, and print cost and score side by side; writes a page and a csv."""
     from sightwave.compare import compare as work
-    from sightwave.report import side_by_side
+    from sightwave.report import differences, side_by_side
 
     console = Console()
     with Progress(console) as tell:
-        results = work(
+        results, apart = work(
             recipes, group=group, data=data, out=out, subjects=listed(subjects) or None, seeds=numbers(seeds),
             device=device, smoke=smoke, resume=resume, anew=anew, clip=clip, start=start, progress=tell,
         )  # fmt: skip
     console.print(side_by_side.rich_table(results))
+    if isinstance(apart, str):
+        console.print(f"No paired differences: {apart}", highlight=False, soft_wrap=True)
+    else:
+        console.print(differences.rich_table(apart))
     console.print(f"Report: [bold]{out / 'compare.html'}[/]\nNumbers: [bold]{out / 'compare.csv'}[/]")

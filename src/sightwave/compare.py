@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from sightwave import files
-from sightwave.errors import RecipeError
+from sightwave.errors import DataError, RecipeError
 from sightwave.house import load_recipe, variants
+from sightwave.judge.paired import paired
 from sightwave.recipe import Recipe, started, with_clip
 from sightwave.report import page, side_by_side
 from sightwave.results import Result
@@ -69,7 +72,7 @@ def compare(
     clip: str = "",
     start: Path | None = None,
     progress: Progress | None = None,
-) -> list[Result]:
+) -> tuple[list[Result], pd.DataFrame | str]:
     """Run recipes one after the other; see `story.run` for the options, and `chosen` for the names.
 
     Parameters
@@ -85,8 +88,10 @@ def compare(
 
     Returns
     -------
-    list of Result
+    results : list of Result
         In the order asked for. Also written: ``out / "compare.html"`` and ``out / "compare.csv"``.
+    differences : DataFrame or str
+        Each against the first, see `judge.paired`, and ``out / "differences.csv"``; or why there are none.
     """
     results = []
     asked = chosen(names, group)
@@ -112,6 +117,22 @@ def compare(
                 progress=tell,
             )
         )
-    page.write(out / "compare.html", results, title="sightwave: " + ", ".join(dict.fromkeys(names)))
+    apart = differences(results)
+    page.write(out / "compare.html", results, title="sightwave: " + ", ".join(dict.fromkeys(names)), paired=apart)
     files.write_text(out / "compare.csv", side_by_side.frame(results).to_csv(index=False))
-    return results
+    if isinstance(apart, pd.DataFrame):
+        files.write_text(out / "differences.csv", apart.to_csv(index=False))
+    return results, apart
+
+
+def differences(results: Sequence[Result]) -> pd.DataFrame | str:
+    """Compare each result with the first on the same test trials, or say why that cannot be done.
+
+    Parameters
+    ----------
+    results : sequence of Result
+    """
+    try:
+        return paired(results, with_first=True) if len(results) > 1 else "There is one result only."
+    except DataError as e:  # other protocols test other trials
+        return str(e)

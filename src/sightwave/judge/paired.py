@@ -25,13 +25,17 @@ COLUMNS = ("question", "metric", "repetitions", "a", "b", "value_a", "value_b", 
            "p_holm", "over", "n_trials")  # fmt: skip
 
 
-def paired(results: Sequence[Result], *, n: int = 2000, n_flips: int = 9999, seed: int = 0) -> pd.DataFrame:
+def paired(
+    results: Sequence[Result], *, with_first: bool = False, n: int = 2000, n_flips: int = 9999, seed: int = 0
+) -> pd.DataFrame:
     """Compare recipes pair by pair, on the headline of every question that all of them answer for each trial by itself.
 
     Parameters
     ----------
     results : sequence of Result
         At least two, on the same test trials. Spaces may differ: "which image" is one question, whatever the target.
+    with_first : bool
+        Compare each with the first alone, and not all with all.
     n : int
         Bootstrap draws.
     n_flips : int
@@ -74,6 +78,7 @@ def paired(results: Sequence[Result], *, n: int = 2000, n_flips: int = 9999, see
             {"question": title, "metric": metric.__name__, "repetitions": aligned[0].repetitions,
              "a": names[i], "b": names[j]} | _one(aligned[i], aligned[j], metric, n, n_flips, seed)
             for i, j in combinations(range(len(results)), 2)
+            if not (with_first and i)
         ]  # fmt: skip
         for row, p in zip(table, holm(np.array([row["p"] for row in table])), strict=True):
             rows.append(row | {"p_holm": p})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -46,14 +46,12 @@ def cost(result: Result) -> dict[str, float]:
     return {name: float(known.get(name, math.nan)) for name in COST}
 
 
-def rich_table(results: Sequence[Result], *, more: Mapping[str, Mapping[str, str]] | None = None) -> Table:
+def rich_table(results: Sequence[Result]) -> Table:
     """Build the table that ends a comparison: cost, then the headline of each task with interval and chance.
 
     Parameters
     ----------
     results : sequence of Result
-    more : mapping of str to mapping
-        Further columns: heading -> name of the run -> cell, such as a paired difference to the first with its p-value.
 
     Returns
     -------
@@ -76,7 +74,7 @@ def rich_table(results: Sequence[Result], *, more: Mapping[str, Mapping[str, str
     table = Table(title=f"side by side{phantom}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
                   collapse_padding=True, caption=CAPTION, caption_justify="left")  # fmt: skip
     table.add_column("run", overflow="fold", min_width=max(len(_short_name(r, results)) for r in results))
-    for column in (*columns, *(more or {})):
+    for column in columns:
         table.add_column(column, justify="right")
     for r, scores in zip(results, found, strict=True):
         c = cost(r)
@@ -84,7 +82,6 @@ def rich_table(results: Sequence[Result], *, more: Mapping[str, Mapping[str, str
         cells += [_short(c["epoch_seconds"]), _whole(c["peak_memory_mb"]), *([_whole(c["peak_gpu_memory_mb"])] * gpu)]
         for question in asked:
             cells += scores.get(question, ("", ""))
-        cells += [by_run.get(r.name, "") for by_run in (more or {}).values()]
         table.add_row(*(Text(cell) for cell in (_short_name(r, results), *cells)))  # brackets are no markup
     return table
 
