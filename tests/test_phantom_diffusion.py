@@ -248,6 +248,17 @@ def test_the_scores_tell_true_pictures_from_an_untrained_generator(trained: Path
         assert grid.size == (2 * 16 * 64, 2 * 3 * (2 * 64 + 4))
 
 
+def test_a_judge_sees_what_the_shipped_weights_were_told():
+    if not (tiny_diffusion.WEIGHTS / "model_index.json").exists():
+        pytest.skip("the tiny diffusion's weights are not in this checkout")
+    scores = diffusion_scores.evaluate(n=80, steps=5, judge_steps=150, judge_scenes=1500)
+    # a judge trained so shortly names few kinds even of true pictures
+    for fact, margin in {"kind": 0.05, "colour": 0.2, "count": 0.2, "background": 0.5, "place": 0.1}.items():
+        seen = scores["agreement"][fact]
+        assert seen["reconstructed"] > seen["chance"] + margin, fact
+    assert scores["pixcorr"]["reconstructed"] > scores["pixcorr"]["chance"] + 0.3
+
+
 def test_a_grid_needs_a_picture_for_each(tmp_path: Path):
     with pytest.raises(ShapeError, match="of one shape"):
         tiny_diffusion.write_grid(

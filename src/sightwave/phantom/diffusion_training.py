@@ -2,6 +2,7 @@
 
 Flow: scenes -> `train_autoencoder` -> `train_unet` -> a folder that `tiny_diffusion.load` opens.
 A training that was stopped goes on from a file beside the folder, and ends as if it had never stopped.
+The shipped weights are two trainings of the UNet, the second started from the first with the present CLIP.
 
 Shape suffixes: N pictures, B batch, D embedding width, C channels, H height and width.
 """
