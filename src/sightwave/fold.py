@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
@@ -80,8 +81,8 @@ class Fold:
 
     def __init__(self, recipe: Recipe, split: Split, stimuli: Stimuli, *, subjects: Sequence[str], device: str):
         self.recipe, self.stimuli, self.device = recipe, stimuli, device
-        trained = set(split.trials.events["subject"].iloc[split.train_rows])
-        strangers = sorted(set(split.test.events["subject"]) - trained)
+        trained = set(split.trials.events["subject"].iloc[split.train_rows].unique())
+        strangers = sorted(set(split.test.events["subject"].unique()) - trained)
         if recipe.subject_heads and strangers and recipe.unknown_subjects == "refuse":
             raise RecipeError(
                 f"Fold {split.name!r} tests subject(s) {', '.join(strangers)}, whose heads it never trains. "
@@ -272,9 +273,11 @@ class Fold:
         return aligner, towers
 
     def _trial_set(self, trials: Trials) -> TrialSet:
-        subject = [self._subject.get(s, STRANGER) for s in trials.events["subject"]]
-        stimulus = [self._row[s] for s in trials.events["stimulus"]]
-        return TrialSet(trials.eeg, torch.tensor(subject, dtype=torch.long), torch.tensor(stimulus, dtype=torch.long))
+        code, names = pd.factorize(trials.events["subject"])  # a name is looked up once, not once per trial
+        subject = np.array([self._subject.get(str(s), STRANGER) for s in names], np.int64)[code]
+        code, names = pd.factorize(trials.events["stimulus"])
+        stimulus = np.array([self._row[str(s)] for s in names], np.int64)[code]
+        return TrialSet(trials.eeg, torch.from_numpy(subject), torch.from_numpy(stimulus))
 
     @torch.no_grad()
     def _targets(self, decoder: Decoder) -> dict[str, Embeddings]:

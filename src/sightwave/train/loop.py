@@ -237,7 +237,8 @@ def _epoch(
     """One pass over the trials; returns the mean loss."""
     whole.train()
     stage.rest_frozen(whole["aligner"])
-    losses = []
+    # summed in place: a tensor kept from each batch would pin the memory around it, gigabytes over a long epoch
+    total_loss, n_batches = torch.zeros((), dtype=torch.float64, device=device), 0
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(number)
         for rows in stage.order(data, number).split(stage.batch_size):
@@ -247,8 +248,9 @@ def _epoch(
             optimiser.zero_grad(set_to_none=True)
             total.backward()
             optimiser.step()
-            losses.append(total.detach())
-    return float(torch.stack(losses).mean()) if losses else math.nan
+            total_loss += total.detach()
+            n_batches += 1
+    return float(total_loss) / n_batches if n_batches else math.nan
 
 
 @torch.no_grad()
