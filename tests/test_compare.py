@@ -85,6 +85,16 @@ def test_one_recipe_alone_stands_for_itself_and_its_variants(mine):
         work.chosen(["ridge", "demo"], "small")
 
 
+def test_variants_on_other_data_are_compared_among_themselves_only():
+    assert [name for name, _ in work.chosen(["nice:things-eeg2", "nice"])] == ["nice-things-eeg2", "nice"]
+    alone = [name for name, _ in work.chosen(["category_heads"])]
+    assert "category_heads" in alone
+    assert not [name for name in alone if "mss" in name]
+    real = [name for name, _ in work.chosen(["category_heads"], "mss")]
+    assert real[:2] == ["category_heads-mss", "category_heads-mss-linear"]
+    assert len(real) == 8
+
+
 def test_parameters_that_learn_are_counted_as_by_hand():
     aligner = Aligner(Linear(4, 10), {"label": 3, "clip": 5}, 2)  # Linear passes 40 samples on
     towers = {"label": nn.Embedding.from_pretrained(torch.eye(3)), "clip": nn.Embedding(7, 5)}

@@ -26,9 +26,9 @@ def chosen(names: Sequence[str], group: str = "") -> list[tuple[str, Recipe]]:
     ----------
     names : sequence of str
         Recipes, or variants of recipes, as `load_recipe` takes them. A single recipe stands for itself and all its
-        variants.
+        variants on the same data.
     group : str
-        Of a single recipe: only the variants of this group.
+        Of a single recipe: only the variants of this group, and the recipe itself if it is on their data.
 
     Returns
     -------
@@ -47,7 +47,9 @@ def chosen(names: Sequence[str], group: str = "") -> list[tuple[str, Recipe]]:
         raise RecipeError(f"{wanted[0]} has no variants, so there is nothing to compare it with. Name a second recipe.")
     if len(wanted) == 1:
         base = wanted[0]
-        wanted = [base, *(f"{base}:{v}" for v in variants_of(base, group))]
+        found = [load_recipe(name) for name in (base, *(f"{base}:{v}" for v in variants_of(base, group)))]
+        of = found[-1 if group else 0][1].dataset
+        return [(name, recipe) for name, recipe in found if recipe.dataset == of]
     return [load_recipe(name) for name in wanted]
 
 

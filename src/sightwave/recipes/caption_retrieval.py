@@ -161,4 +161,5 @@ variants: dict[str, Callable[[], Recipe]] = {
     **{name: partial(losses, name) for name in groups["losses"]},
     **{name: partial(strategy, name) for name in STRATEGIES},
     "mlp": mlp,
+    "mss": mss,
 }

@@ -137,15 +137,23 @@ def mss(task: str = "lowSpeed") -> Recipe:
     )
 
 
+MSS: dict[str, Callable[[], Recipe]] = {"mss": mss} | {
+    f"mss-{name}": lambda name=name: baseline(name, of=mss())
+    for name in BASELINES  # type: ignore[misc]
+}
+"""The recipe and its baselines on the real files; give their folder with ``--data``."""
+
 groups: dict[str, tuple[str, ...]] = {
     "baselines": tuple(BASELINES),
     # the recipe itself holds out sessions
     "protocols": (*(name for name in PROTOCOLS if name != "sessions"), "subjects-shared-head"),
     "fronts": ("deep-conv", "conv-gru"),
+    "mss": tuple(MSS),
 }
 variants: dict[str, Callable[[], Recipe]] = {
     **{name: partial(baseline, name) for name in BASELINES},
     **{name: partial(protocol, name) for name in groups["protocols"][:-1]},
     "subjects-shared-head": lambda: shared_head(protocol("subjects")),
     **{name: partial(front, name) for name in FRONTS},
+    **MSS,
 }
