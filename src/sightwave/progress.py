@@ -27,11 +27,11 @@ class Progress:
         from rich.text import Text
 
         class Rate(rich.ProgressColumn):
-            """Steps per second: epochs, or pictures."""
+            """Steps per second, where there are many: pictures that are embedded, not epochs."""
 
             def render(self, task: rich.Task) -> Text:
                 speed = task.finished_speed or task.speed
-                return Text(f"{speed:.3g}/s" if speed and task.total and task.total > 1 else "", style="dim")
+                return Text(f"{speed:,.0f}/s" if speed and speed >= 1 and (task.total or 0) > 200 else "", style="dim")
 
         self.console = console
         self._watch = ExitStack()

@@ -211,6 +211,7 @@ def run(
         tell("keeping captions", 0, 1)
         of_captions, facts["kept"] = account.kept(keepers, predictions, stimuli, splits)
         extras |= of_captions
+        tell("keeping captions", 1, 1)
     extras |= {f"history.{k}": np.array(v) for k, v in history.items() if v}
     facts |= trials.describe() | {
         "fingerprint": fingerprint,
