@@ -6,7 +6,7 @@ The same data, split and questions as `demo`, with repetitions averaged in train
 any decoder should have to beat it.
 
 Published: nothing, the brain is simulated. Ours (phantom, subjects 01 and 02, 8 repetitions averaged): category
-98.8 % [97.5, 99.8] of 20, image 12.8 % [9.5, 16.2] and caption 22.7 % [18.5, 27.3] of 200.
+98.8 % [97.5, 99.8] of 20, image 25.5 % [20.8, 30.2] and caption 24.5 % [20.0, 29.5] of 200.
 """
 
 from dataclasses import replace
