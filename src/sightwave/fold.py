@@ -297,22 +297,6 @@ class Fold:
         return Decoded(spaces, self._targets(decoder), self.stimuli, events, trials.repetitions)
 
 
-def _learnt(aligner: Aligner, towers: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
-    """Copy all that training changes: the aligner's state, and the weights of towers that are tuned."""
-    state = {f"aligner.{k}": v for k, v in aligner.state_dict().items()}
-    for space, tower in towers.items():
-        state |= {f"tower.{space}.{k}": v for k, v in tower.named_parameters() if v.requires_grad}
-    return {k: v.detach().cpu().numpy().copy() for k, v in state.items()}
-
-
-def _put(aligner: Aligner, towers: Mapping[str, nn.Module], arrays: Mapping[str, np.ndarray]) -> None:
-    """Put back what `_learnt` copied."""
-    now = {f"aligner.{k}": v for k, v in aligner.state_dict().items()}
-    now |= {f"tower.{space}.{k}": v for space, tower in towers.items() for k, v in tower.named_parameters()}
-    for k, array in arrays.items():
-        now[k].copy_(torch.from_numpy(np.asarray(array)))
-
-
 def _has_ceiling(task: Task) -> bool:
     """Whether the best map to the target bounds this task; in other galleries a coarser vector may do better."""
     return isinstance(task, Classify) or (isinstance(task, Retrieve) and task.mode == "exact")
@@ -324,23 +308,34 @@ def weights(decoder: Decoder) -> dict[str, np.ndarray]:
     Parameters
     ----------
     decoder : Decoder
-        Its encoder (``"encoder."``), heads (``"heads.SPACE."``) and tuned targets (``"towers.SPACE."``).
+        Its encoder (``"encoder."``), heads (``"heads.SPACE."``) and targets that learn (``"towers.SPACE."``).
     """
-    parts: dict[str, nn.Module] = {"encoder": decoder.aligner.encoder}
-    parts |= {f"heads.{s}": h for s, h in zip(decoder.aligner.spaces, decoder.aligner.heads, strict=True)}
-    parts |= {f"towers.{s}": t for s, t in decoder.towers.items() if any(p.requires_grad for p in t.parameters())}
-    return {
-        f"{part}.{name}": v.detach().cpu().numpy()
-        for part, module in parts.items()
-        for name, v in module.state_dict().items()
-    }
+    return _learnt(decoder.aligner, decoder.towers)
+
+
+def _parts(aligner: Aligner, towers: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """All that training changes; a frozen target has no state."""
+    parts: dict[str, nn.Module] = {"encoder": aligner.encoder}
+    parts |= {f"heads.{s}": h for s, h in zip(aligner.spaces, aligner.heads, strict=True)}
+    return parts | {f"towers.{s}": t for s, t in towers.items() if t.state_dict()}
+
+
+def _learnt(aligner: Aligner, towers: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
+    """Copy the state of all parts."""
+    states = {part: module.state_dict() for part, module in _parts(aligner, towers).items()}
+    return {f"{part}.{k}": v.cpu().numpy().copy() for part, state in states.items() for k, v in state.items()}
+
+
+def _put(aligner: Aligner, towers: Mapping[str, nn.Module], arrays: Mapping[str, np.ndarray]) -> None:
+    """Put back what `_learnt` copied."""
+    for part, module in _parts(aligner, towers).items():
+        own = {k: arrays[f"{part}.{k}"] for k in module.state_dict()}
+        module.load_state_dict({k: torch.from_numpy(np.asarray(v)) for k, v in own.items()})
 
 
 def _begin_with(aligner: Aligner, arrays: Mapping[str, np.ndarray], folder: Path) -> None:
     """Load the encoder, and the heads of the spaces that were trained there, too."""
-    parts: dict[str, nn.Module] = {"encoder": aligner.encoder}
-    parts |= {f"heads.{s}": h for s, h in zip(aligner.spaces, aligner.heads, strict=True)}
-    for part, module in parts.items():
+    for part, module in _parts(aligner, {}).items():
         own = {k.removeprefix(f"{part}."): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(f"{part}.")}
         if part != "encoder" and not own:
             continue

@@ -13,8 +13,8 @@ Adam at 2e-4 in batches of 1,000, and the last epoch instead of the one with the
 
 Published (THINGS-EEG2, ten subjects): 13.8 % top-1, 39.5 % top-5 against a gallery of class templates; 21.5 % and
 51.6 % against the very pictures, in Li et al. 2024 (https://arxiv.org/abs/2403.07721). Ours on real data: not measured.
-Phantom (the first command, seed 0): 8.5 % top-1 [7.3, 9.6] of 200 from single trials, 26.5 % [21.0, 33.0] from four,
-55.5 % [49.0, 62.5] and 85.5 % top-5 [80.5, 90.5] from twenty; chance 0.5 % and 2.5 %; 67 s of processor time.
+Phantom (the first command, seed 0): 9.6 % top-1 [8.4, 10.9] of 200 from single trials, 36.0 % [29.5, 42.5] from four,
+69.0 % [63.0, 75.0] and 92.0 % top-5 [88.0, 95.5] from twenty; chance 0.5 % and 2.5 %; 67 s of processor time.
 """
 
 from functools import partial

@@ -16,8 +16,8 @@ no CLIP of that kind); on the phantom a width of 256, batches of 256 and 1e-3 in
 no early stopping, which watched the training loss there.
 
 Published (THINGS-EEG2, ten subjects): 50.9 % top-1, 79.7 % top-5; without blur 42.1 % and 74.5 %.
-Ours on real data: not measured. Phantom (the first command, seed 0): 6.4 % top-1 [5.4, 7.4] of 200 from single trials,
-19.5 % [14.0, 25.0] from four, 55.0 % [47.5, 62.0] and 80.0 % top-5 [74.5, 85.5] from twenty; chance 0.5 % and 2.5 %; 26
+Ours on real data: not measured. Phantom (the first command, seed 0): 7.5 % top-1 [6.3, 8.7] of 200 from single trials,
+24.5 % [19.0, 31.0] from four, 58.0 % [51.5, 64.5] and 83.0 % top-5 [77.5, 88.0] from twenty; chance 0.5 % and 2.5 %; 26
 s of processor time.
 """
 
