@@ -16,18 +16,18 @@ files.
 
 Published (MSS, 13 subjects, ViT-H-14, a student project): class-aware recall@1/3/5 11.2/15.7/18.1 %, caption MAP
 .0047, class-aware MAP .1405. Ours (phantom, three subjects, single trials, 480 captions, seed 0, last epoch, so not
-comparable; two minutes of processor time): recall@1 2.6 % [1.7, 3.5], chance 0.2 %, the nearest training caption 1.6 %;
-recall@5 8.5 % [7.0, 10.0], chance 1.0 %; class-aware recall@1 26.7 % [24.5, 29.0], chance 5 %, @3 41.8 %, @5 51.6 %, and
-MAP .194 [.185, .202]; among the 24 captions of the right class the right one is first in 7.8 % [6.4, 9.2], chance 4.2 %;
-category 49.8 % [47.2, 52.5]. The pictures themselves reach 92.5 % recall@1, the best noise-free map 94.2 %. On real
-data: not measured; OpenAI's CLIP has not been tried.
+comparable; two minutes of processor time): recall@1 2.6 % [1.7, 3.5], chance 0.2 %, the nearest training caption 1.6
+%; recall@5 8.5 % [7.0, 10.0], chance 1.0 %; class-aware recall@1 26.7 % [24.5, 29.0], chance 5 %, @3 41.8 %, @5 51.6
+%, and MAP .194 [.185, .202]; among the 24 captions of the right class the right one is first in 7.8 % [6.4, 9.2],
+chance 4.2 %; category 49.8 % [47.2, 52.5]. The pictures themselves reach 92.5 % recall@1, the best noise-free map
+94.2 %. On real data: not measured; OpenAI's CLIP has not been tried.
 
-What the losses do, on the same test session, with an earlier tiny CLIP: seeds 0 to 2, frozen encoder, in points of class-aware recall@1 against
-plain contrast (23.7 %), paired, pictures drawn anew. Debiased by class +3.2 [2.5, 4.1], by removal of the 5 nearest
-+0.8 [0.2, 1.4], by similarity +0.4 [0.0, 0.9]; one-way +0.7 [0.1, 1.3]; cosine alone -0.2 [-1.4, 0.9], and
-distillation alone 0.0 [-1.1, 1.0], both with fewer hits among the first 5 (-1.9 and -2.5). So debiasing by class
-helps; it does not find the instance within the class more often (-0.4 [-0.8, 0.1]). Distillation and cosine before it
-change nothing that can be seen: -0.3 [-0.9, 0.3]. Nothing was chosen by these.
+What the losses do, on the same test session, with an earlier tiny CLIP: seeds 0 to 2, frozen encoder, in points of
+class-aware recall@1 against plain contrast (23.7 %), paired, pictures drawn anew. Debiased by class +3.2 [2.5, 4.1],
+by removal of the 5 nearest +0.8 [0.2, 1.4], by similarity +0.4 [0.0, 0.9]; one-way +0.7 [0.1, 1.3]; cosine alone -0.2
+[-1.4, 0.9], and distillation alone 0.0 [-1.1, 1.0], both with fewer hits among the first 5 (-1.9 and -2.5). So
+debiasing by class helps; it does not find the instance within the class more often (-0.4 [-0.8, 0.1]). Distillation
+and cosine before it change nothing that can be seen: -0.3 [-0.9, 0.3]. Nothing was chosen by these.
 
 What freeing the text tower does, as before but seed 0 alone, against the frozen tower (class-aware recall@1 26.6 %,
 MAP .202): the last two blocks and the projection +3.5 [2.2, 5.0] points, MAP .260, recall@5 +1.2 [0.4, 2.1]; LoRA
