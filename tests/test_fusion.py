@@ -71,7 +71,7 @@ def test_a_fusion_starts_where_it_is_told_and_keeps_the_order_of_its_parts():
     (inner,) = tower.learnt
     torch.testing.assert_close(tower(ROWS), F.normalize(inner(ROWS), dim=1), rtol=1e-4, atol=1e-5)
     two = Fusion((Fixed(1), Fixed(2)), by="part", n_default=0, start=(0.7, 0.3)).tower(STIMULI, TRAIN)
-    assert two.weights()[0].item() == pytest.approx(1 / (1 + np.exp(-0.4)), rel=1e-5)  # source 5's softmax([.7, .3])
+    assert two.weights()[0].item() == pytest.approx(1 / (1 + np.exp(-0.4)), rel=1e-5)  # the published softmax([.7, .3])
 
 
 def test_parts_of_another_dimension_are_mapped_to_the_first_and_learn():

@@ -1,4 +1,4 @@
-"""Which of 200 new pictures was seen, by eight levels of blur and a model of the early visual system (source 5).
+"""Which of 200 new pictures was seen, by eight levels of blur and a model of the early visual system.
 
     sightwave run blur_evnet --subjects 01
     sightwave run blur_evnet:twelve --subjects 01
@@ -9,11 +9,11 @@
 a learnt weight. ``twelve`` has all twelve levels, ``evnet`` no blur. The world, the split and the questions are those
 of `nice`.
 
-After "source 5" (https://arxiv.org/abs/2605.23996). As there: levels, mixture, weights that start at 0.7 and 0.3, the
-encoder, a logit scale of 1, the last epoch. Departures: EVNet's responses are averaged over places and mapped by a
-learnt linear map, where there they go through four convolutions with random weights into CLIP; pictures go in as they
-are, in [0, 1]; a ViT instead of a ResNet-50 for CLIP; and on the phantom 60 epochs and batches of 256 instead of 200
-and 1,024, and EVNet at 128 pixels.
+After "Brain-to-Image Retrieval and Reconstruction via Multimodal EEG Alignment" (https://arxiv.org/abs/2605.23996).
+As there: levels, mixture, weights that start at 0.7 and 0.3, the encoder, a logit scale of 1, the last epoch.
+Departures: EVNet's responses are averaged over places and mapped by a learnt linear map, where there they go through
+four convolutions with random weights into CLIP; pictures go in as they are, in [0, 1]; a ViT instead of a ResNet-50
+for CLIP; and on the phantom 60 epochs and batches of 256 instead of 200 and 1,024, and EVNet at 128 pixels.
 
 Published (THINGS-EEG2, subject 01, ten seeds, last epoch): 86.3 % top-1 and 98.6 % top-5; twelve levels 85.1 %; with
 one picture to each trial (Hungarian assignment, which looks at all test trials at once) 96.4 %. Ours on real

@@ -39,7 +39,7 @@ class EVNet(Target):
     n_simple, n_complex : int
         Cells, drawn from the distributions that were measured; the vector has one number per cell and place.
     cells : {"standard", "parvo"}
-        LGN cells: three P and one M, or the three P that source 5 takes.
+        LGN cells: three P and one M, or the three P that https://arxiv.org/abs/2605.23996 takes.
     grid : int
         The picture is cut into grid x grid fields, and each is averaged by itself; 1 keeps no places.
     standardise : bool

@@ -27,7 +27,7 @@ View = Callable[[np.ndarray], np.ndarray]
 BLUR_LEVELS = (1, 3, 9, 15, 21, 27, 33, 39, 45, 51, 57, 63)
 """Kernels of the twelve levels of Liu et al. (AAAI 2026), https://doi.org/10.1609/aaai.v40i21.38813."""
 BLUR_LEVELS_8 = (1, 3, 15, 21, 33, 45, 57, 63)
-"""Kernels of the eight levels of source 5, https://arxiv.org/abs/2605.23996."""
+"""Kernels of the eight levels of https://arxiv.org/abs/2605.23996."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class GaussianBlur:
 
     References
     ----------
-    Levels of Liu et al. and of source 5: `BLUR_LEVELS`, `BLUR_LEVELS_8`. NeuroBridge (https://arxiv.org/abs/2511.06836)
+    Levels of Liu et al. and of arXiv 2605.23996: `BLUR_LEVELS`, `BLUR_LEVELS_8`. NeuroBridge (https://arxiv.org/abs/2511.06836)
     takes 15. For kernels up to 7, OpenCV rounds the weights to a table of its own; here they are Gaussian.
     """
 
@@ -68,7 +68,7 @@ class FoveaBlur:
     kernel : int
         Of the blur, as for `GaussianBlur`. Uncertainty-aware blur takes 6 more or fewer.
     decay : float
-        How fast acuity falls. CognitionCapturerPro as source 5 ran it takes 2, with kernel 31.
+        How fast acuity falls. CognitionCapturerPro as arXiv 2605.23996 ran it takes 2, with kernel 31.
     legacy : bool
         As the authors' code has it: m is halved, so that even the centre is half blurred, and distances are counted
         from pixel (height // 2, width // 2).
@@ -222,8 +222,8 @@ class Depth:
     Parameters
     ----------
     legacy : bool
-        The "depth" of source 5: the picture itself in grey, its contrast stretched. It holds no depth, and works on any
-        picture.
+        The "depth" of arXiv 2605.23996: the picture itself in grey, its contrast stretched. It holds no depth, and works
+        on any picture.
 
     Notes
     -----
@@ -238,7 +238,7 @@ class Depth:
         if not self.legacy:
             raise RecipeError(
                 "Depth cannot be told from a picture alone. In a row of views it must come first, and the stimuli must "
-                "offer it; Depth(legacy=True) is source 5's grey copy of the picture."
+                "offer it; Depth(legacy=True) is the grey copy of the picture that has been taken for it."
             )
         grey = ImageOps.autocontrast(ImageOps.grayscale(Image.fromarray(_checked(image))))
         return _in_three(np.asarray(grey))
