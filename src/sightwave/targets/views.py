@@ -222,7 +222,7 @@ class Depth:
     Parameters
     ----------
     legacy : bool
-        The "depth" of arXiv 2605.23996: the picture itself in grey, its contrast stretched. It holds no depth, and works
+        The "depth" of arXiv 2605.23996: the picture itself in grey, its contrast stretched. No depth, and it works
         on any picture.
 
     Notes
