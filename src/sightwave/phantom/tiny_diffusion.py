@@ -78,7 +78,7 @@ def _classes() -> dict[str, Any]:
 
         @torch.inference_mode()
         def __call__(
-            self, embeddings: np.ndarray, *, steps: int = 20, guidance: float = 2.0, seed: int = 0
+            self, embeddings: np.ndarray, *, steps: int = 20, guidance: float = 3.0, seed: int = 0
         ) -> np.ndarray:
             dim = self.tokens.project.in_features
             v_BD = torch.from_numpy(np.array(embeddings, np.float32))
@@ -214,7 +214,7 @@ def load(folder: Path = WEIGHTS) -> Any:
 
 
 def reconstruct(
-    embeddings: np.ndarray, *, folder: Path = WEIGHTS, steps: int = 20, guidance: float = 2.0, seed: int = 0
+    embeddings: np.ndarray, *, folder: Path = WEIGHTS, steps: int = 20, guidance: float = 3.0, seed: int = 0
 ) -> np.ndarray:
     """Paint pictures from image embeddings of the tiny CLIP.
 
