@@ -221,14 +221,18 @@ def test_every_baseline_asks_the_same_question_of_the_same_trials(name):
 def test_every_protocol_holds_out_what_it_says(name):
     recipe = category_heads.protocol(name)
     trials, _ = WORLD.load(None, WORLD.subjects())
-    held = {"sessions": "session", "images": "stimulus", "within-session": "run", "cross-session": "session"}.get(
-        name, "subject"
-    )
+    held = {
+        "sessions": "session",
+        "sessions-new-images": "stimulus",
+        "images": "stimulus",
+        "within-session": "run",
+        "cross-session": "session",
+    }.get(name, "subject")
     for split in recipe.split(trials):
         train, test = split.train.events, split.test.events
         columns = {"within-session": ["subject", "session", "run"]}.get(name, [held])
         assert set(map(tuple, train[columns].to_numpy())).isdisjoint(map(tuple, test[columns].to_numpy()))
-        assert {"sessions": 3, "images": 3}.get(name, 1) == test["subject"].nunique()
+        assert {"sessions": 3, "sessions-new-images": 3, "images": 3}.get(name, 1) == test["subject"].nunique()
 
 
 def test_there_is_no_baseline_of_that_name():

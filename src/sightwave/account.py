@@ -63,7 +63,8 @@ def beside(
     return {
         "efficiency": _efficiency(recipe, predictions),
         "pool": _pools(recipe, predictions, n_bootstrap),
-        "sessions": sessions.drop(columns=["ceiling", "noise_free"]).to_dict("records"),
+        # JSON has no NaN: what has no value is not said
+        "sessions": sessions.drop(columns=["ceiling", "noise_free"]).dropna().to_dict("records"),
     }
 
 

@@ -142,9 +142,9 @@ class Result:
     opened: int
     selection: str
     extras: dict[str, np.ndarray] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
 
     def score(self, metric: str, *, subject: str = "all", task: str = "", repetitions: str | None = None) -> float:
         """Look up one value.
