@@ -137,9 +137,14 @@ def mss(task: str = "lowSpeed") -> Recipe:
     )
 
 
-MSS: dict[str, Callable[[], Recipe]] = {"mss": mss} | {
-    f"mss-{name}": lambda name=name: baseline(name, of=mss())
-    for name in BASELINES  # type: ignore[misc]
+def mss_baseline(name: str) -> Recipe:
+    """Make the recipe for the real MSS files with another encoder, one of `BASELINES`."""
+    return baseline(name, of=mss())
+
+
+MSS: dict[str, Callable[[], Recipe]] = {
+    "mss": mss,
+    **{f"mss-{name}": partial(mss_baseline, name) for name in BASELINES},
 }
 """The recipe and its baselines on the real files; give their folder with ``--data``."""
 
