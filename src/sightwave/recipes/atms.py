@@ -13,7 +13,9 @@ ones, batches of 128 instead of 64, 5e-4 instead of 3e-4 and fewer epochs, for t
 of it); a width of 256 on the phantom instead of 1,024; and the last epoch, where the best one was chosen on test.
 
 Published (THINGS-EEG2, ten subjects, the best epoch on test): 28.5 % top-1, 60.4 % top-5; papers that copy it differ
-by two points. Ours on real data: not measured.
+by two points. Ours on real data: not measured. Phantom (the first command, seed 0): 21.0 % top-1 [18.5, 23.5] of 200
+from single trials, 52.5 % [46.0, 59.5] from four, 71.0 % [65.0, 76.5] and 96.0 % top-5 [93.0, 98.5] from twenty;
+chance 0.5 % and 2.5 %; 95 s of processor time.
 """
 
 from dataclasses import replace
