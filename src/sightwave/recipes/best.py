@@ -14,9 +14,9 @@ phantom's CLIP was taught to name just what the phantom's brain sees, so that it
 the real files therefore mixes five layers of the tower and EVNet, as SAMGA (https://arxiv.org/abs/2604.17782) mixes
 layers: a guess, chosen on nothing.
 
-Published: nothing. Ours on real data: not measured. Phantom (the first command, seed 0): 24.4 % top-1 [22.2, 26.5] of
-200 from single trials, 65.5 % [59.0, 72.0] from four, 86.5 % [81.5, 91.0] and 98.5 % top-5 [97.0, 100] from twenty;
-chance 0.5 % and 2.5 %; 55 s of processor time, EVNet's responses not counted.
+Published: nothing. Ours on real data: not measured. Phantom (the first command, seed 0): 25.0 % top-1 [22.8, 27.4] of
+200 from single trials, 65.5 % [59.0, 72.0] from four, 85.5 % [80.5, 90.0] and 99.0 % top-5 [97.5, 100] from twenty,
+as `blur_evnet`; chance 0.5 % and 2.5 %; 55 s of processor time, EVNet's responses not counted.
 """
 
 from dataclasses import replace
