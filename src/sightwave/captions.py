@@ -232,8 +232,6 @@ def evaluate(
     first = (f"{facts['n_images']:,} images, {len(captions):,} captions, {images.space}. Intervals: 95 %, images drawn "
              "anew, the bank fixed. Ties count against the image.")  # fmt: skip
     notes = (first, *notes_of(scores.table, found, [part], classes, text_model))
-    if progress:
-        progress("done", 1, 1)
     return replace(scores, facts=facts, notes=notes)
 
 
@@ -268,6 +266,8 @@ def scores_of(
         members = {str(label): classes == label for label in np.unique(classes)}
         per_class = judge_classes(found.columns, f"{CLASS}MAP", members, events, n=n_bootstrap, seed=seed)
     examples = _examples(found, events, classes, bank, shown)
+    if progress:
+        progress("draw images anew", 1, 1)
     return CaptionScores(judged.table, per_class, examples, found.pairs[REAL], (), judged=judged)
 
 

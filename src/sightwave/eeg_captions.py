@@ -121,8 +121,6 @@ def from_eeg(
     )
     notes = (first, *notes_of(scores.table, found, parts, classes, text_model), *kept.notes)
     curve = _curve(kept, classes, bank, every, n_bootstrap, seed)
-    if progress:
-        progress("done", 1, 1)
     return replace(scores, facts=facts, notes=notes, curve=curve, ceiling_pairs=found.pairs.get("ceiling", {}))
 
 

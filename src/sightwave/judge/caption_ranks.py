@@ -141,6 +141,8 @@ def search(
             if name != CONSTANT:
                 cosines = _cosines(q, c, levels[""][1], levels[""][0], other[part.rows], found.top[:, 0])
                 _put(pairs.setdefault(name, {}), part.rows, n, cosines)
+    if progress:
+        progress("rank captions", len(sources), len(sources))
     for part in parts:
         levels = _levels(part, of_query, class_of_query, bank)
         _put(columns.setdefault(CHANCE, {}), part.rows, n, _chances(levels))
@@ -154,6 +156,8 @@ def search(
         tokens = token_vectors({t for group in (*own, *chosen.values()) for t in group}, text_model, layer=layer)
         for name, retrieved in chosen.items():
             columns[name] |= _bert(bert_score(retrieved, own, tokens))
+        if progress:
+            progress("compare tokens", 1, 1)
     for name, cosines in pairs.items():
         columns[name] |= {f"CLIPScore {kind}": clip_score(x) for kind, x in cosines.items() if x.ndim == 1}
     random = clip_score(pairs[REAL]["mismatched"]).mean(1)
