@@ -27,11 +27,13 @@ class Progress:
         from rich.text import Text
 
         class Rate(rich.ProgressColumn):
-            """Steps per second, where there are many: pictures that are embedded, not epochs."""
+            """Pictures or captions that are embedded, per second."""
 
             def render(self, task: rich.Task) -> Text:
                 speed = task.finished_speed or task.speed
-                return Text(f"{speed:,.0f}/s" if speed and speed >= 1 and (task.total or 0) > 200 else "", style="dim")
+                return Text(
+                    f"{speed:,.0f}/s" if speed and task.description.startswith("embedding") else "", style="dim"
+                )
 
         self.console = console
         self._watch = ExitStack()
