@@ -73,4 +73,4 @@ def one_of(kind: str, got: str, known: Iterable[str]) -> UnknownName:
     got, known = str(got), sorted(known)  # numpy's text shows as np.str_('dmeo')
     near = difflib.get_close_matches(got, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return UnknownName(f"No {kind} named {got!r}.{hint} Known: {', '.join(known)}.")
+    return UnknownName(f"No {kind} named {got!r}.{hint} Known: {', '.join(known) or 'none'}.")
