@@ -133,7 +133,7 @@ def notes(recipe: Recipe, subjects: Sequence[str], splits: Sequence[Split], open
 
 def _not_tested(subjects: Sequence[str], opened: Sequence[Trials]) -> list[str]:
     """Say which subjects are in no test part, e.g. for want of a second run."""
-    tested = {s for trials in opened for s in trials.events["subject"]}
+    tested = {s for trials in opened for s in trials.events["subject"].unique()}
     missing = [s for s in subjects if s not in tested]
     return [f"the split has no test part for subject(s) {', '.join(missing)}"] if missing else []
 
@@ -143,7 +143,7 @@ def _strangers(recipe: Recipe, splits: Sequence[Split]) -> list[str]:
     left: set[str] = set()
     for split in splits:
         subject = split.trials.events["subject"]
-        left |= set(split.test.events["subject"]) - set(subject.iloc[split.train_rows])
+        left |= set(split.test.events["subject"].unique()) - set(subject.iloc[split.train_rows].unique())
     how = "the mean of what all trained subjects' heads say" if recipe.subject_heads else "one head that all share"
     return [f"subjects {', '.join(sorted(left))} are decoded without training on them, by {how}"] if left else []
 

@@ -197,11 +197,10 @@ class Fold:
         decoded = Decoded(spaces, self._targets(decoder), self.stimuli, events, trials.repetitions)
         return [task.predict(decoded) for task in self.recipe.tasks if _has_ceiling(task)]
 
-    def ask(self, decoder: Decoder, trials: Trials) -> list[Predictions]:
-        """Decode prepared trials and put every task's question to them."""
-        decoded = self._decoded(decoder, trials)
+    def ask(self, decoder: Decoder, decoded: Decoded) -> list[Predictions]:
+        """Put every task's question to decoded trials."""
         if any(task.needs_train for task in self.recipe.tasks):
-            decoded = replace(decoded, train=self._decoded(decoder, self._train))
+            decoded = replace(decoded, train=self.decode(decoder, self._train))
         return [task.predict(decoded) for task in self.recipe.tasks]
 
     @torch.no_grad()
@@ -223,26 +222,28 @@ class Fold:
             if not path.exists():  # it stopped early
                 break
             _put(decoder.aligner, decoder.towers, files.load_tensors(path)[0])
-            said.append(self.recipe.tasks[0].predict(self._decoded(decoder, trials)))
+            said.append(self.recipe.tasks[0].predict(self.decode(decoder, trials)))
         _put(decoder.aligner, decoder.towers, own)
         return said
 
-    def keep(self, decoder: Decoder, keeper: Keeper, raw: Trials, ready: Trials, n: int, *, nulls: bool) -> None:
-        """Hand the decoded trials to ``keeper``.
+    def keep(self, decoder: Decoder, keeper: Keeper, raw: Trials, decoded: Decoded, n: int, *, nulls: bool) -> None:
+        """Hand decoded trials to ``keeper``.
 
         Parameters
         ----------
         decoder : Decoder
         keeper : Keeper
-        raw, ready : Trials
-            Opened test trials before and after the steps.
+        raw : Trials
+            Opened test trials before the steps.
+        decoded : Decoded
+            The same, prepared and decoded.
         n : int
             How many repetitions they are the average of, at most.
         nulls : bool
             Whether to decode noise in their place, and to look for the training trials most like them.
         """
         space = keeper.target.space
-        mine, targets = self._vectors(decoder, ready, space), self._targets(decoder)[space]
+        mine, targets = decoded.eeg[space].vectors, decoded.targets[space]
         if not nulls:
             return keeper.add(n, mine, targets)
         nearest = self._train.events["stimulus"].to_numpy()[
@@ -290,7 +291,8 @@ class Fold:
             for space, tower in decoder.towers.items()
         }
 
-    def _decoded(self, decoder: Decoder, trials: Trials) -> Decoded:
+    def decode(self, decoder: Decoder, trials: Trials) -> Decoded:
+        """Put prepared trials, and every stimulus, into every space."""
         z, ids = decode(decoder.aligner, self._trial_set(trials), device=self.device), trials.events["stimulus"]
         spaces = {space: Embeddings(v, ids.to_numpy(), space) for space, v in z.items()}
         events = trials.events.assign(fold=self.name, seed=decoder.seed)

@@ -178,9 +178,10 @@ def run(
             raw = test if n == 1 else test.average(at_most=n)
             ready = fold.prepare(raw)
             for decoder in decoders:
+                decoded = fold.decode(decoder, ready)
                 for keeper in keepers:
-                    fold.keep(decoder, keeper, raw, ready, n, nulls=n == levels[-1])
-                for task, answer in zip(recipe.tasks, fold.ask(decoder, ready), strict=True):
+                    fold.keep(decoder, keeper, raw, decoded, n, nulls=n == levels[-1])
+                for task, answer in zip(recipe.tasks, fold.ask(decoder, decoded), strict=True):
                     said.setdefault((task.name, n), []).append(answer)
             for answer in fold.ask_noise_free(decoders[0], known, ready) if known else ():
                 free.setdefault((answer.task, n), []).append(answer)

@@ -163,7 +163,8 @@ def where(
         said = []
         for split, raw in zip(splits, opened, strict=True):
             fold = Fold(small, split, stimuli, subjects=subjects, device=device)
-            said += fold.ask(fold.train(0), fold.prepare(raw))
+            decoder = fold.train(0)
+            said += fold.ask(decoder, fold.decode(decoder, fold.prepare(raw)))
         scores = score(
             [Predictions.pool(said)], {task.name: task.metrics[:1]}, n_permutations=n_permutations,
             n_bootstrap=n_bootstrap,

@@ -60,7 +60,7 @@ class EVNet(Target):
 
     Notes
     -----
-    Pictures go in as they are, in [0, 1]. Source 5 (https://arxiv.org/abs/2605.23996) feeds them standardised for CLIP,
+    Pictures go in as they are, in [0, 1]. arXiv 2605.23996 feeds them standardised for CLIP,
     so that light adaptation divides by means near zero or below. It takes P cells only, a gain of 25 in V1, and sends
     the maps of V1 through convolutions with random weights into CLIP; ours are averaged over places and serve as they
     are. A picture that is not square is squeezed into one.

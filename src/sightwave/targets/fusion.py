@@ -74,8 +74,8 @@ class Fusion(Target):
     Notes
     -----
     Liu et al. (AAAI 2026, https://doi.org/10.1609/aaai.v40i21.38813) weigh twelve levels of blur and four default
-    vectors by dimension, and map the result: ``Mapped(Fusion(blurred(...)), hidden=768, dropout=0.85)``. Source 5
-    (https://arxiv.org/abs/2605.23996) weighs their mixture and an EVNet branch by part, from 0.7 and 0.3, and maps it.
+    vectors by dimension, and map the result: ``Mapped(Fusion(blurred(...)), hidden=768, dropout=0.85)``. A later
+    system (https://arxiv.org/abs/2605.23996) weighs their mixture and EVNet by part, from 0.7 and 0.3, and maps it.
     SAMGA (https://arxiv.org/abs/2604.17782) weighs layers of one tower by part, from -2, -1, 0, -1 and -2.
     """
 

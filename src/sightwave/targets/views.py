@@ -183,7 +183,7 @@ class GreyBackground:
 
     References
     ----------
-    Source 5 puts 640 pixels on 1280 of RGB (158, 162, 166). It pastes a drawing of the dot that it does not describe;
+    arXiv 2605.23996 puts 640 pixels on 1280 of RGB (158, 162, 166). It pastes a dot that it does not describe;
     size and colour of ours are a choice.
     """
 
@@ -264,7 +264,7 @@ class Edges:
     ----------
     low, high : float
         An edge is a ridge of the gradient (Sobel, sum of the absolute parts, strongest colour) above `low` that is
-        connected to a place above `high`. Source 5 takes 100 and 200.
+        connected to a place above `high`. arXiv 2605.23996 takes 100 and 200.
 
     References
     ----------

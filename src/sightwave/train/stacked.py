@@ -105,6 +105,7 @@ class _Stacked:
             stage.freeze_parts(whole.aligner)
         self.params, self.buffers = stack_module_state(list[nn.Module](self.wholes))
         self.base = copy.deepcopy(self.wholes[0])
+        self._shapes: dict[int, list[Drop]] = {}
         self.run = vmap(self._one, in_dims=(0, 0, 0, 0, 0, 0), randomness="error")
 
     def _one(self, params: Any, buffers: Any, masks: list[Tensor], eeg: Tensor, subject: Tensor, rest: Any) -> Tensor:
@@ -183,8 +184,6 @@ class _Stacked:
     @torch.no_grad()
     def _dropouts(self, rows: Tensor) -> list[Drop]:
         """List the dropouts of one seed's pass, in its order."""
-        if not hasattr(self, "_shapes"):
-            self._shapes: dict[int, list[Drop]] = {}
         if len(rows) not in self._shapes:
             look = copy.deepcopy(self.base)
             eeg, subject, stimulus = self.data.batch(rows, self.device)
