@@ -86,13 +86,15 @@ def _pools(recipe: Recipe, predictions: Sequence[Predictions], n: int) -> dict[s
 def keepers(recipe: Recipe) -> list[Keeper]:
     """Make one for each caption space that a task searches: what is asked of captions later is answered from it.
 
+    None for an ensemble, whose members may each have a text tower of their own.
+
     Parameters
     ----------
     recipe : Recipe
     """
     target = {t.space: t for t in recipe.targets}
     asked = [task for task in recipe.tasks if isinstance(task, Retrieve) and task.space.startswith(TEXT)]
-    first = {task.space: task for task in reversed(asked)}
+    first = {task.space: task for task in reversed(asked) if recipe.ensemble == 1}
     return [Keeper(task.name, target[space], everything=task.gallery == "all") for space, task in first.items()]
 
 
@@ -117,7 +119,7 @@ def kept(
 
 
 def notes(recipe: Recipe, subjects: Sequence[str], splits: Sequence[Split], opened: Sequence[Trials]) -> list[str]:
-    """Say which subjects are in no test part, and by which head those are decoded that are not trained.
+    """Say who is in no test part, by which head those are decoded that are not trained, and how many decode.
 
     Parameters
     ----------
@@ -128,7 +130,7 @@ def notes(recipe: Recipe, subjects: Sequence[str], splits: Sequence[Split], open
     opened : sequence of Trials
         The test parts.
     """
-    return [*_not_tested(subjects, opened), *_strangers(recipe, splits)]
+    return [*_not_tested(subjects, opened), *_strangers(recipe, splits), *_ensemble(recipe)]
 
 
 def _not_tested(subjects: Sequence[str], opened: Sequence[Trials]) -> list[str]:
@@ -146,6 +148,12 @@ def _strangers(recipe: Recipe, splits: Sequence[Split]) -> list[str]:
         left |= set(split.test.events["subject"].unique()) - set(subject.iloc[split.train_rows].unique())
     how = "the mean of what all trained subjects' heads say" if recipe.subject_heads else "one head that all share"
     return [f"subjects {', '.join(sorted(left))} are decoded without training on them, by {how}"] if left else []
+
+
+def _ensemble(recipe: Recipe) -> list[str]:
+    if recipe.ensemble == 1:
+        return []
+    return [f"{recipe.ensemble} decoders answer together for each seed, by the mean of their cosines or probabilities"]
 
 
 def provenance(start: float, device: str, costs: Sequence[Cost]) -> dict[str, object]:

@@ -65,5 +65,8 @@ class Embeddings:
                 f"Cannot compare embeddings of {self.space!r} with {other.space!r}: cosine has no meaning across "
                 "spaces. Align the EEG to the gallery's target."
             )
-        unit = [v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12) for v in (self.vectors, other.vectors)]
-        return np.asarray(unit[0] @ unit[1].T, np.float32)
+        return np.asarray(self.unit() @ other.unit().T, np.float32)
+
+    def unit(self) -> np.ndarray:
+        """Return the vectors at length 1, shape (n_items, dim); those of length 0 stay."""
+        return self.vectors / np.maximum(np.linalg.norm(self.vectors, axis=1, keepdims=True), 1e-12)

@@ -50,6 +50,8 @@ class Decoder:
         One value per epoch.
     cost : Cost
         Of the training.
+    others : tuple of Decoder
+        Further members of an ensemble, each trained for itself.
     """
 
     seed: int
@@ -57,6 +59,12 @@ class Decoder:
     towers: dict[str, nn.Module]
     history: dict[str, list[float]]
     cost: Cost
+    others: tuple[Decoder, ...] = ()
+
+    @property
+    def members(self) -> tuple[Decoder, ...]:
+        """All that answer together."""
+        return (self, *self.others)
 
 
 class Fold:
@@ -200,8 +208,12 @@ class Fold:
     def ask(self, decoder: Decoder, decoded: Decoded) -> list[Predictions]:
         """Put every task's question to decoded trials."""
         if any(task.needs_train for task in self.recipe.tasks):
-            decoded = replace(decoded, train=self.decode(decoder, self._train))
-        return [task.predict(decoded) for task in self.recipe.tasks]
+            own, *others = (
+                replace(d, train=self._decode(member, self._train))
+                for member, d in zip(decoder.members, (decoded, *decoded.others), strict=True)
+            )
+            decoded = replace(own, others=tuple(others))
+        return [task.answer(decoded) for task in self.recipe.tasks]
 
     @torch.no_grad()
     def after_each_epoch(self, decoder: Decoder, epochs: Path, trials: Trials) -> list[Predictions]:
@@ -292,7 +304,11 @@ class Fold:
         }
 
     def decode(self, decoder: Decoder, trials: Trials) -> Decoded:
-        """Put prepared trials, and every stimulus, into every space."""
+        """Put prepared trials, and every stimulus, into every space, by each member of an ensemble."""
+        own, *others = (self._decode(member, trials) for member in decoder.members)
+        return replace(own, others=tuple(replace(o, events=own.events) for o in others))
+
+    def _decode(self, decoder: Decoder, trials: Trials) -> Decoded:
         z, ids = decode(decoder.aligner, self._trial_set(trials), device=self.device), trials.events["stimulus"]
         spaces = {space: Embeddings(v, ids.to_numpy(), space) for space, v in z.items()}
         events = trials.events.assign(fold=self.name, seed=decoder.seed)
@@ -302,6 +318,17 @@ class Fold:
 def _has_ceiling(task: Task) -> bool:
     """Whether the best map to the target bounds this task; in other galleries a coarser vector may do better."""
     return isinstance(task, Classify) or (isinstance(task, Retrieve) and task.mode == "exact")
+
+
+def together_as_one(decoders: Sequence[Decoder]) -> Decoder:
+    """Let decoders answer as one: the first, with the others as its members.
+
+    Parameters
+    ----------
+    decoders : sequence of Decoder
+    """
+    first, *others = decoders
+    return replace(first, others=tuple(others)) if others else first
 
 
 def weights(decoder: Decoder) -> dict[str, np.ndarray]:

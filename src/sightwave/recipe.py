@@ -25,6 +25,9 @@ from sightwave.targets.base import Target
 from sightwave.targets.clip import ClipImage, ClipText
 from sightwave.train import Solve, Stage
 
+MOST_MEMBERS = 1000
+"""Decoders of an ensemble stay below this; see `seeds_of`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -59,6 +62,8 @@ class Recipe:
     repetitions : tuple of int or None
         How many repetitions of a stimulus are averaged before a test trial is decoded: 1 is single trials, None all
         that there are. Each is scored, and printed with the score.
+    ensemble : int
+        Decoders that are trained for one seed and answer together: by the mean of their cosines or probabilities.
     leaks : tuple of str
         Kinds of leak that the audit finds and this recipe runs all the same; every table then carries the mark.
     smoke : Dataset or None
@@ -81,6 +86,7 @@ class Recipe:
     stages: tuple[Stage | Solve, ...]
     tasks: tuple[Task, ...]
     repetitions: tuple[int | None, ...] = (1,)
+    ensemble: int = 1
     leaks: tuple[str, ...] = ()
     start: Path | None = None
     smoke: Dataset | None = None
@@ -107,6 +113,8 @@ class Recipe:
             raise RecipeError(f"Two tasks are called {twice!r}: they ask the same. Remove one.")
         if any(n is not None and n < 1 for n in self.repetitions):
             raise RecipeError(f"Recipe.repetitions are counts from 1 on, or None for all; got {self.repetitions}.")
+        if not 1 <= self.ensemble < MOST_MEMBERS:
+            raise RecipeError(f"Recipe.ensemble is a number of decoders from 1 to 999, got {self.ensemble}.")
         if self.unknown_subjects not in ("refuse", "mean"):
             raise RecipeError(f"Recipe.unknown_subjects must be 'refuse' or 'mean', got {self.unknown_subjects!r}.")
         known = {t.space for t in self.targets}
@@ -129,6 +137,10 @@ class Recipe:
     def spaces(self) -> tuple[str, ...]:
         """Spaces that some stage trains a head for."""
         return tuple(dict.fromkeys(space for stage in self.stages for space in stage.spaces))
+
+    def seeds_of(self, seed: int) -> list[int]:
+        """Return the seeds of the decoders that answer together for one seed; the first is the seed itself."""
+        return [seed + MOST_MEMBERS * m for m in range(self.ensemble)]
 
     @property
     def selection(self) -> str:

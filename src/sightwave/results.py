@@ -126,7 +126,7 @@ class Result:
         What each decoder has learnt, by `weights_name`: name -> array. Kept on demand, and not read back with the rest:
         see `read_weights`.
     parameters : dict of str to int
-        How many learnt: ``"encoder"``, ``"heads"``, ``"towers"``, of one decoder.
+        How many learnt: ``"encoder"``, ``"heads"``, ``"towers"``, of one seed.
     provenance : dict
         Versions, seconds, memory, command: what may differ between two runs with identical findings.
     """

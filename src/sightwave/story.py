@@ -20,7 +20,7 @@ import torch
 from sightwave import __version__, account, files
 from sightwave.describe import describe, key
 from sightwave.errors import DataError, LeakError, MissingFile, RecipeError, one_of
-from sightwave.fold import Fold, weights
+from sightwave.fold import Decoder, Fold, together_as_one, weights
 from sightwave.judge.audit import Audit, audit
 from sightwave.judge.peek import best_on_test
 from sightwave.judge.score import score
@@ -115,6 +115,8 @@ def run(
     device = _device(device)
     if peek and not isinstance(recipe.stages[-1], Stage):
         raise RecipeError("There is no epoch to choose among: the last stage of this recipe is solved in closed form.")
+    if peek and recipe.ensemble > 1:
+        raise RecipeError("Epochs of an ensemble are not scored one by one: set ensemble=1, or leave --peek out.")
     for target in recipe.targets:
         target.check()
 
@@ -126,7 +128,7 @@ def run(
     subjects, fingerprint = tuple(subjects or recipe.dataset.subjects(root)), trials.fingerprint()
     who: dict[str, object] = {"recipe": key(recipe), "data": fingerprint, "subjects": list(subjects), "device": device}
     who |= {"peek": True} if peek else {}
-    who |= {"together": True} if together and len(seeds) > 1 else {}
+    who |= {"together": True} if together and len(seeds) * recipe.ensemble > 1 else {}
     who |= {"start": _check_start(recipe, fingerprint, subjects)} if recipe.start is not None else {}
     folder = out / f"{name}-{key([who, list(seeds)])[:8]}"
     if reuse and (there := _already(folder)) is not None:
@@ -148,15 +150,16 @@ def run(
     costs: list[Cost] = []
     learnt: dict[str, dict[str, np.ndarray]] = {}
     keepers = account.keepers(recipe)
+    wanted = [member for seed in seeds for member in recipe.seeds_of(seed)]
     peeked: list[list[Predictions]] = []
     for f, split in enumerate(splits):
         fold = Fold(recipe, split, stimuli, subjects=subjects, device=device)
-        decoders = []
+        trained: list[Decoder] = []
         if "together" in who:
-            decoders = fold.train_together(seeds, progress=partial(_tell_training, tell, f, len(splits)))
+            trained = fold.train_together(wanted, progress=partial(_tell_training, tell, f, len(splits)))
             tell("training", f + 1, len(splits))
-        for s, seed in enumerate(() if decoders else seeds):
-            before, jobs = f * len(seeds) + s, len(splits) * len(seeds)
+        for s, seed in enumerate(() if trained else wanted):
+            before, jobs = f * len(wanted) + s, len(splits) * len(wanted)
             decoder = fold.train(
                 seed,
                 checkpoint=unfinished / f"fold-{f:03d}-seed-{seed}.safetensors",
@@ -166,10 +169,11 @@ def run(
                 epochs=_epochs(unfinished, f, seed) if peek else None,
             )
             tell("training", before + 1, jobs)
-            decoders.append(decoder)
-        costs += [d.cost for d in decoders]
-        learnt |= {weights_name(split.name, d.seed): weights(d) for d in decoders if save_weights}
-        history = history or decoders[0].history
+            trained.append(decoder)
+        costs += [d.cost for d in trained]
+        learnt |= {weights_name(split.name, d.seed): weights(d) for d in trained if save_weights}
+        history = history or trained[0].history
+        decoders = [together_as_one(trained[i : i + recipe.ensemble]) for i in range(0, len(trained), recipe.ensemble)]
         why = f"score {name}, {split.name}" + ("; where the information sits" if where else "")
         why += "; PEEK: each epoch is scored on this test part" if peek else ""
         known = None if features is None else fold.noise_free(decoders[0], features)
@@ -242,7 +246,7 @@ def run(
         selection=recipe.selection,
         extras=extras,
         weights=learnt,
-        parameters=costs[0].parameters,
+        parameters={part: n * recipe.ensemble for part, n in costs[0].parameters.items()},
         provenance=account.provenance(start, device, costs),
     )
     result.save(folder)

@@ -115,7 +115,14 @@ def linear(recipe: Recipe) -> Recipe:
     encoder = partial(TimeBins, n_bins=25)
     stages = (Solve(spaces=task.spaces),)
     return replace(
-        recipe, targets=targets, encoder=encoder, head=nn.Linear, stages=stages, tasks=(task,), repetitions=(None,)
+        recipe,
+        targets=targets,
+        encoder=encoder,
+        head=nn.Linear,
+        stages=stages,
+        tasks=(task,),
+        repetitions=(None,),
+        ensemble=1,
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -36,6 +36,8 @@ class Decoded:
         How many repetitions each trial is the average of.
     train : Decoded or None
         The training part, for tasks that learn from it (`needs_train`).
+    others : tuple of Decoded
+        The same trials by the further members of an ensemble.
     """
 
     eeg: dict[str, Embeddings]
@@ -44,6 +46,7 @@ class Decoded:
     events: pd.DataFrame
     repetitions: str = "1"
     train: Decoded | None = None
+    others: tuple[Decoded, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,4 +103,34 @@ class Task(ABC):
 
     @abstractmethod
     def predict(self, decoded: Decoded) -> Predictions:
-        """Score every candidate for every trial."""
+        """Score every candidate for every trial, as the first member of an ensemble does."""
+
+    def answer(self, decoded: Decoded) -> Predictions:
+        """Score every candidate for every trial, as the whole ensemble does: by the mean of its cosines."""
+        return self.predict(joined(decoded) if decoded.others else decoded)
+
+
+def joined(decoded: Decoded) -> Decoded:
+    """Put an ensemble into one: unit vectors side by side, so that a cosine is the mean of the members' cosines.
+
+    Parameters
+    ----------
+    decoded : Decoded
+
+    Returns
+    -------
+    Decoded
+        Without others; every space has as many times its dimensions as there are members.
+    """
+    members = (decoded, *decoded.others)
+    trains = [member.train for member in members if member.train is not None]
+    train = joined(replace(trains[0], others=tuple(trains[1:]))) if trains else None
+    eeg, targets = _side_by_side([m.eeg for m in members]), _side_by_side([m.targets for m in members])
+    return replace(decoded, eeg=eeg, targets=targets, train=train, others=())
+
+
+def _side_by_side(members: Sequence[Mapping[str, Embeddings]]) -> dict[str, Embeddings]:
+    return {
+        space: replace(first, vectors=np.concatenate([m[space].unit() for m in members], axis=1))
+        for space, first in members[0].items()
+    }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import softmax
 
 from sightwave.decode.base import Decoded, Metric, Task
 from sightwave.metrics.classification import auc, balanced_accuracy, cohen_kappa, f1_macro, top_k
@@ -49,3 +50,11 @@ class Classify(Task):
         truth = np.searchsorted(categories, decoded.events["label"].to_numpy().astype(str))
         scores = decoded.eeg[self.space].vectors
         return Predictions(self.name, decoded.repetitions, scores, truth, categories, decoded.events)
+
+    def answer(self, decoded: Decoded) -> Predictions:
+        """Return scores (n_trials, n_categories); an ensemble votes by the mean of its members' probabilities."""
+        first = self.predict(decoded)
+        if not decoded.others:
+            return first
+        members = [softmax(m.eeg[self.space].vectors, axis=1) for m in (decoded, *decoded.others)]
+        return replace(first, scores=np.mean(members, axis=0, dtype=np.float32))
