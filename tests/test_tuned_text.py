@@ -20,7 +20,7 @@ from sightwave.recipe import Recipe
 from sightwave.splits import Published
 from sightwave.stimuli import Stimuli
 from sightwave.targets.clip import ClipImage, ClipText
-from sightwave.targets.clip_tower import TUNINGS
+from sightwave.targets.clip_tower_text import TUNINGS
 from sightwave.train import Stage, TrialSet, fit, loop
 
 N, LAYERS, WIDTH, DIM, RANK = 12, 3, 96, 16, 4
@@ -35,6 +35,7 @@ LEARNT = {
     "last-2+projection": 2 * BLOCK + WIDTH * DIM,
     "adapters": LAYERS * 2 * (2 * WIDTH * RANK + RANK + WIDTH),
     "lora": LAYERS * 4 * 2 * WIDTH * RANK,
+    "lora-all": LAYERS * (4 * 2 + 2 * 5) * WIDTH * RANK,
 }
 
 

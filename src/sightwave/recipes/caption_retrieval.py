@@ -57,7 +57,7 @@ from sightwave.losses.labels import CrossEntropy
 from sightwave.recipe import Recipe
 from sightwave.recipes import category_heads
 from sightwave.targets.clip import ClipImage, ClipText
-from sightwave.targets.clip_tower import TUNINGS
+from sightwave.targets.clip_tower_text import TUNINGS
 from sightwave.targets.labels import Labels
 from sightwave.train import Stage
 

@@ -1,14 +1,14 @@
 """CLIP's image and text embeddings as targets, from any transformers folder or hub name; cached by content.
 
 The weights are looked for in a local folder, then in the hub's cache, and only then downloaded. Nothing is fitted,
-unless the text tower is tuned together with the EEG (`clip_tower`).
+unless a tower is tuned together with the EEG (`clip_tower`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,9 +20,9 @@ from sightwave.cache import cached_rows
 from sightwave.embeddings import Embeddings
 from sightwave.errors import DataError, RecipeError, one_of
 from sightwave.stimuli import Stimuli
+from sightwave.targets import clip_tower_image, clip_tower_text
 from sightwave.targets.base import Target
 from sightwave.targets.clip_folder import fingerprint, folder_of, is_local, load
-from sightwave.targets.clip_tower import TUNINGS, TextTower
 from sightwave.targets.views import View, check_view, content, name_of, see
 
 
@@ -41,6 +41,12 @@ class ClipImage(Target):
         With `layer`: the class token, or the mean over the patch tokens.
     view : View or None
         Applied to each picture first, e.g. a blur; `Compose` puts several one after another.
+    tune : str
+        One of ``"frozen"``, ``"image-projection"``, ``"last-1"``, ``"last-1+projection"``, ``"last-2"``,
+        ``"last-2+projection"``, ``"adapters"``, ``"lora"``, ``"lora-all"``: what of the vision tower learns together
+        with the EEG; see `ImageTower`. The space keeps its name, as with `ClipText`.
+    rank : int
+        Of LoRA's matrices, or the width of an adapter.
     device : str
         "cpu", "cuda", or "auto" for CUDA where there is any.
     batch_size : int
@@ -59,12 +65,15 @@ class ClipImage(Target):
     layer: int | None = None
     pool: str = "cls"
     view: View | None = None
+    tune: str = "frozen"
+    rank: int = 8
     device: str = "cpu"
     batch_size: int = 64
 
     def __post_init__(self) -> None:
         if self.pool not in ("cls", "mean"):
             raise RecipeError(f"ClipImage.pool must be 'cls' or 'mean', got {self.pool!r}.")
+        _check_tuning(self, clip_tower_image.TUNINGS)
         check_view(self)
 
     @property
@@ -108,6 +117,19 @@ class ClipImage(Target):
 
         return _embeddings(self.space, stimuli, folder, what, rows)
 
+    def tower(self, stimuli: Stimuli, train: Collection[str]) -> nn.Module:
+        """Map rows of ``stimuli.ids``, (B,), to embeddings, (B, D): a lookup table, or the tower that learns."""
+        if self.tune == "frozen":
+            return super().tower(stimuli, train)
+        model, processor = self._tower(folder_of(self.model, "image"))
+        look = partial(processor, do_rescale=False, do_normalize=False)
+        pixels = [self._pixels(look, stimuli, part) for part in _parts(stimuli.ids, self.batch_size)]
+        return clip_tower_image.ImageTower(
+            model, torch.cat(pixels).to(torch.uint8).to(model.device), torch.arange(len(stimuli)),
+            mean=processor.image_mean, std=processor.image_std, tune=self.tune, layer=self.layer, pool=self.pool,
+            rank=self.rank, batch_size=self.batch_size,
+        )  # fmt: skip
+
     def _tower(self, folder: Path) -> tuple[Any, Any]:
         """Load the tower and its processor."""
         import transformers
@@ -121,11 +143,17 @@ class ClipImage(Target):
 
     def _vectors(self, model: Any, processor: Any, stimuli: Stimuli, ids: np.ndarray) -> np.ndarray:
         vectors = []
-        for start in range(0, len(ids), self.batch_size):
-            images = [see(stimuli, i, self.view) for i in ids[start : start + self.batch_size]]
-            pixels = processor(images=images, return_tensors="pt", input_data_format="channels_last")["pixel_values"]
-            vectors.append(self._forward(model, pixels.to(model.device)).float().cpu().numpy())
+        for part in _parts(ids, self.batch_size):
+            pixels = self._pixels(processor, stimuli, part).to(model.device)
+            vectors.append(self._forward(model, pixels).float().cpu().numpy())
         return np.concatenate(vectors)
+
+    def _pixels(self, processor: Callable[..., Any], stimuli: Stimuli, ids: np.ndarray) -> Tensor:
+        images = [see(stimuli, i, self.view) for i in ids]
+        pixels: Tensor = processor(images=images, return_tensors="pt", input_data_format="channels_last")[
+            "pixel_values"
+        ]
+        return pixels
 
     @torch.no_grad()
     def _forward(self, model: Any, pixels: Tensor) -> Tensor:
@@ -148,7 +176,7 @@ class ClipText(Target):
         Which caption of each picture; "mean" is the mean of the unit vectors of all its captions.
     tune : str
         One of ``"frozen"``, ``"text-projection"``, ``"last-1"``, ``"last-1+projection"``, ``"last-2"``,
-        ``"last-2+projection"``, ``"adapters"``, ``"lora"``: what of the text tower learns together with
+        ``"last-2+projection"``, ``"adapters"``, ``"lora"``, ``"lora-all"``: what of the text tower learns together with
         the EEG; see `TextTower`. The space keeps its name, for that is where training starts, and the gallery is
         embedded by the tower as it is when training ends.
     rank : int
@@ -171,12 +199,9 @@ class ClipText(Target):
     batch_size: int = 256
 
     def __post_init__(self) -> None:
-        if self.tune not in TUNINGS:
-            raise one_of("tuning of ClipText", self.tune, TUNINGS)
+        _check_tuning(self, clip_tower_text.TUNINGS)
         if self.tune != "frozen" and self.phrasing == "mean":
             raise RecipeError("ClipText(phrasing='mean') cannot be tuned: give the number of one caption.")
-        if self.rank < 1:
-            raise RecipeError(f"ClipText.rank must be at least 1, got {self.rank}.")
         if self.phrasing != "mean" and (not isinstance(self.phrasing, int) or self.phrasing < 0):
             raise RecipeError(f"ClipText.phrasing must be 0, 1, ... or 'mean', got {self.phrasing!r}.")
 
@@ -213,7 +238,9 @@ class ClipText(Target):
         texts, row = np.unique([self._texts(stimuli, i)[0] for i in stimuli.ids], return_inverse=True)
         model, tokenizer = self._loaded(folder_of(self.model, "text"))
         ids = _tokens(model, tokenizer, texts)["input_ids"].to(model.device)
-        return TextTower(model, ids, torch.from_numpy(row), tune=self.tune, rank=self.rank, batch_size=self.batch_size)
+        return clip_tower_text.TextTower(
+            model, ids, torch.from_numpy(row), tune=self.tune, rank=self.rank, batch_size=self.batch_size
+        )
 
     def _loaded(self, folder: Path) -> tuple[Any, Any]:
         import transformers
@@ -245,6 +272,17 @@ class ClipText(Target):
         each /= np.maximum(np.linalg.norm(each, axis=1, keepdims=True), 1e-12)
         ends = np.cumsum([len(group) for group in texts])[:-1]
         return np.stack([group.mean(0) for group in np.split(each, ends)])
+
+
+def _parts(ids: np.ndarray, size: int) -> list[np.ndarray]:
+    return [ids[start : start + size] for start in range(0, len(ids), size)]
+
+
+def _check_tuning(target: ClipImage | ClipText, tunings: tuple[str, ...]) -> None:
+    if target.tune not in tunings:
+        raise one_of(f"tuning of {type(target).__name__}", target.tune, tunings)
+    if target.rank < 1:
+        raise RecipeError(f"{type(target).__name__}.rank must be at least 1, got {target.rank}.")
 
 
 def _tokens(model: Any, tokenizer: Any, texts: np.ndarray) -> Any:

@@ -1,58 +1,45 @@
-"""CLIP's text tower as a module that is trained together with the EEG: what `ClipText(tune=...)` puts into training.
+"""CLIP's towers as modules that are trained together with the EEG: what ``tune`` of a target puts into training.
 
-What stays frozen below the first part that learns is run once per caption and kept; a step runs only what is above.
+What stays frozen below the first part that learns is run once per caption or picture and kept; a step runs only what is
+above.
 
-Shape suffixes: B rows asked for, U captions that differ, L tokens, W width, R bottleneck, D embedding.
+Shape suffixes: B rows asked for, U captions or pictures that differ, L tokens, W width, R bottleneck, D embedding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sightwave.errors import ExtraMissing, RecipeError, one_of
+from sightwave.errors import ExtraMissing, RecipeError
 
-_LAST = ("last-1", "last-1+projection", "last-2", "last-2+projection")
-TUNINGS = ("frozen", "text-projection", *_LAST, "adapters", "lora")
-LORA_ON = ["q_proj", "k_proj", "v_proj", "out_proj"]
+LAST = ("last-1", "last-1+projection", "last-2", "last-2+projection")
+EVERYWHERE = ("adapters", "lora", "lora-all")
+_ATTENTION = ["q_proj", "k_proj", "v_proj", "out_proj"]
+LORA_ON = {"lora": _ATTENTION, "lora-all": [*_ATTENTION, "fc1", "fc2"]}
 
 
-class TextTower(nn.Module):
-    """Rows of stimuli to the embeddings of their captions, by a tower of which a part learns.
+class Tower(nn.Module, ABC):
+    """Rows of stimuli to embeddings, by blocks and a projection of which a part learns.
 
     Parameters
     ----------
-    model : CLIPTextModelWithProjection
-        Taken over and changed: parts that are no longer needed are dropped.
-    ids_UL : Tensor of int, shape (U, L)
-        Tokens of each caption, padded on the right.
-    caption_N : Tensor of int, shape (n_stimuli,)
-        Which caption each stimulus has.
-    tune : str
-        One of `TUNINGS` but "frozen": the text projection learns, or the last one or two blocks without or with it, or
-        adapters behind both parts of every block, or low-rank additions to the four maps of every attention.
-    rank : int
-        Width of an adapter R, or rank of LoRA's matrices.
+    row_N : Tensor of int, shape (n_stimuli,)
+        Which caption or picture each stimulus has.
+    device : str or device
     batch_size : int
-        Captions at a time where no gradient is needed.
-
-    Raises
-    ------
-    RecipeError
-        If the tower has fewer blocks than shall be freed.
-    ExtraMissing
-        If LoRA is asked for and peft is not installed.
+        Captions or pictures at a time where no gradient is needed.
 
     Notes
     -----
-    A caption that several rows of a batch share is run once. The norm behind the last block stays frozen always.
-    The hidden states that are kept take 4 L W bytes per caption, L being the longest caption's length. Padding needs no
-    mask: attention is causal, and what is read out is the first end token. Only what learns is in the state dict, for
-    the rest comes from the model's folder.
+    A caption or picture that several rows of a batch share is run once. The norm behind the last block stays frozen
+    always. The hidden states that are kept take 4 L W bytes each. Only what learns is in the state dict, for the rest
+    comes from the model's folder.
 
     References
     ----------
@@ -60,57 +47,59 @@ class TextTower(nn.Module):
     https://arxiv.org/abs/2106.09685, by peft, with alpha = 2 rank and no dropout.
     """
 
-    ids_UL: Tensor
-    caption_N: Tensor
-    end_U: Tensor
-    causal_LL: Tensor
+    row_N: Tensor
     start_ULW: Tensor | None
     end_UW: Tensor | None
+    blocks: nn.ModuleList
+    norm: nn.Module
+    projection: nn.Module
 
-    def __init__(
-        self, model: Any, ids_UL: Tensor, caption_N: Tensor, *, tune: str, rank: int = 8, batch_size: int = 256
-    ):
+    def __init__(self, row_N: Tensor, *, device: Any, batch_size: int):
         super().__init__()
-        if tune not in TUNINGS[1:]:
-            raise one_of("tuning of a text tower", tune, TUNINGS[1:])
-        text, self.batch_size = model.text_model, batch_size
-        blocks, n_free = list(text.encoder.layers), int(tune[5]) if tune.startswith("last-") else 0
-        if n_free > len(blocks):
-            raise RecipeError(f"tune={tune!r} frees {n_free} blocks, and the text tower has {len(blocks)}.")
-        model.requires_grad_(False)
-        everywhere = tune in ("adapters", "lora")
-        first = 0 if everywhere else len(blocks) - n_free
-
+        self.batch_size = batch_size
         # buffers move to the device with the module; what the model's folder tells is not saved
-        self.register_buffer("ids_UL", ids_UL, persistent=False)
-        self.register_buffer("caption_N", caption_N, persistent=False)
-        self.register_buffer("end_U", _ends(ids_UL, text.eos_token_id), persistent=False)
-        n = ids_UL.shape[1]
-        # with the mask written out, every implementation of attention does the same
-        causal_LL = torch.full((n, n), torch.finfo(torch.float32).min, device=ids_UL.device).triu(1)
-        self.register_buffer("causal_LL", causal_LL, persistent=False)
-
-        self.embeddings, self.norm, self.projection = text.embeddings, text.final_layer_norm, model.text_projection
-        self.blocks = nn.ModuleList(blocks)
+        self.register_buffer("row_N", row_N.to(device), persistent=False)
         self.register_buffer("start_ULW", None, persistent=False)
         self.register_buffer("end_UW", None, persistent=False)
-        if tune == "text-projection":
-            self.end_UW = self._frozen(lambda u: self._above(self._below(u), u))
-        elif not everywhere:
-            lower, self.blocks = self.blocks, nn.ModuleList(blocks[:first])
-            self.start_ULW = self._frozen(self._below)
-            self.blocks = lower[first:]
-        if tune == "text-projection":
-            del self.blocks, self.norm
-        if not everywhere:
-            del self.embeddings
 
+    def free(self, tune: str, rank: int, width: int) -> None:
+        """Free what shall learn, run what stays frozen below it, and drop what is no longer needed.
+
+        Parameters
+        ----------
+        tune : str
+        rank : int
+            Width of an adapter R, or rank of LoRA's matrices.
+        width : int
+            W.
+
+        Raises
+        ------
+        RecipeError
+            If the tower has fewer blocks than shall be freed.
+        ExtraMissing
+            If LoRA is asked for and peft is not installed.
+        """
+        blocks: list[Any] = list(self.blocks)
+        n_free = int(tune[5]) if tune.startswith("last-") else 0
+        if n_free > len(blocks):
+            raise RecipeError(f"tune={tune!r} frees {n_free} blocks, and the tower has {len(blocks)}.")
+        self.requires_grad_(False)
+        if tune.endswith("-projection"):
+            self.end_UW = self._frozen(lambda u: self._above(self._below(u), u))
+            self.drop("blocks", "norm")
+        elif tune not in EVERYWHERE:
+            self.blocks = nn.ModuleList(blocks[: len(blocks) - n_free])
+            self.start_ULW = self._frozen(self._below)
+            self.blocks = nn.ModuleList(blocks[len(blocks) - n_free :])
+        if tune not in EVERYWHERE:
+            self.drop(*self.entrance)
         if tune == "adapters":
             for block in blocks:
-                block.self_attn = Adapted(block.self_attn, text.config.hidden_size, rank)
-                block.mlp = Adapted(block.mlp, text.config.hidden_size, rank)
-        elif tune == "lora":
-            _add_lora(self.blocks, rank)
+                block.self_attn = Adapted(block.self_attn, width, rank)
+                block.mlp = Adapted(block.mlp, width, rank)
+        elif tune in LORA_ON:
+            _add_lora(self.blocks, rank, LORA_ON[tune])
         elif n_free:
             self.blocks.requires_grad_(True)
         if "projection" in tune:
@@ -121,10 +110,30 @@ class TextTower(nn.Module):
 
     def forward(self, rows_B: Tensor) -> Tensor:
         """Return embeddings, shape (B, D)."""
-        u, back_B = self.caption_N[rows_B].unique(return_inverse=True)
+        u, back_B = self.row_N[rows_B].unique(return_inverse=True)
         if torch.is_grad_enabled():
             return self._embed(u)[back_B]
         return torch.cat([self._embed(some) for some in u.split(self.batch_size)])[back_B]
+
+    entrance: tuple[str, ...] = ("embeddings",)
+    """What is needed before the first block alone."""
+
+    @abstractmethod
+    def enter(self, u: Tensor) -> Tensor:
+        """Return what enters the first block, (U, L, W)."""
+
+    @abstractmethod
+    def through(self, block: nn.Module, h_ULW: Tensor) -> Tensor:
+        """Run one block."""
+
+    @abstractmethod
+    def read(self, h_ULW: Tensor, u: Tensor) -> Tensor:
+        """Return the hidden state that stands for the whole, (U, W)."""
+
+    def drop(self, *names: str) -> None:
+        """Forget modules and buffers."""
+        for name in names:
+            delattr(self, name)
 
     def _embed(self, u: Tensor) -> Tensor:
         h_UW = self._above(self._below(u), u) if self.end_UW is None else self.end_UW[u]
@@ -133,20 +142,19 @@ class TextTower(nn.Module):
 
     def _below(self, u: Tensor) -> Tensor:
         """Hidden states at the last place that is run, (U, L, W)."""
-        h_ULW = self.embeddings(input_ids=self.ids_UL[u]) if self.start_ULW is None else self.start_ULW[u]
+        h_ULW = self.enter(u) if self.start_ULW is None else self.start_ULW[u]
         for block in self.blocks:
-            h_ULW = block(h_ULW, self.causal_LL[None, None])
+            h_ULW = self.through(block, h_ULW)
         return h_ULW
 
     def _above(self, h_ULW: Tensor, u: Tensor) -> Tensor:
-        """Hidden state of the end token, normalised, (U, W)."""
-        h_UW: Tensor = self.norm(h_ULW[torch.arange(len(u), device=u.device), self.end_U[u]])
+        h_UW: Tensor = self.norm(self.read(h_ULW, u))
         return h_UW
 
     @torch.no_grad()
-    def _frozen(self, run: Any) -> Tensor:
-        """Run something over all captions, a batch at a time."""
-        every = torch.arange(len(self.ids_UL), device=self.ids_UL.device)
+    def _frozen(self, run: Callable[[Tensor], Tensor]) -> Tensor:
+        """Run something over all captions or pictures, a batch at a time."""
+        every = torch.arange(int(self.row_N.max()) + 1, device=self.row_N.device)
         return torch.cat([run(u) for u in every.split(self.batch_size)])
 
 
@@ -175,19 +183,13 @@ class Adapted(nn.Module):
         return h if rest is None else (h, *rest)
 
 
-def _ends(ids_UL: Tensor, eos: int) -> Tensor:
-    """Place of the token that is read out, as transformers finds it."""
-    # models from before transformers' change of 2023 call their end token 2 and mean the largest id
-    return ids_UL.argmax(1) if eos == 2 else (ids_UL == eos).int().argmax(1)
-
-
-def _add_lora(blocks: nn.ModuleList, rank: int) -> None:
-    """Put peft's low-rank additions beside the maps of every attention; they alone learn."""
+def _add_lora(blocks: nn.ModuleList, rank: int, maps: list[str]) -> None:
+    """Put peft's low-rank additions beside some maps of every block; they alone learn."""
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as e:
-        raise ExtraMissing("tune='lora' needs peft, which is not installed:\n  pip install 'sightwave[lora]'") from e
-    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=LORA_ON), blocks)
+        raise ExtraMissing("LoRA needs peft, which is not installed:\n  pip install 'sightwave[lora]'") from e
+    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=maps), blocks)
 
 
 def _leave_out(tower: Any, state: dict[str, Tensor], prefix: str, _: Any) -> None:
