@@ -151,7 +151,9 @@ def test_a_comparison_is_one_table_one_page_and_one_csv_file(compared):
     table = pd.read_csv(out / "compare.csv")
     assert table.groupby("run", sort=False)["heads"].first().tolist() == [r.parameters["heads"] for r in results]
     assert {"low", "high", "chance", "p", "epoch_seconds", "verdict"} <= set(table)
-    assert "mine-few" in (out / "compare.html").read_text()
+    page = (out / "compare.html").read_text()
+    assert "mine-few" in page
+    assert f'<td class="n">{results[1].parameters["heads"] + results[1].parameters["encoder"]:,}</td>' in page
     text = printed(side_by_side.rich_table(results))
     value = results[1].scores.query("subject == 'all'").value
     assert any(f"{100 * v:.1f} %" in text for v in value)

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from sightwave import files
-from sightwave.report import curves, differences, figures, forest, places, svg, tables, trials, words
+from sightwave.report import curves, differences, figures, forest, places, side_by_side, svg, tables, trials, words
 from sightwave.results import Predictions, Result
 
 
@@ -67,6 +67,8 @@ def render(
         phantom=phantom,
         parts=[_part(r, first=not i) for i, r in enumerate(results)],
         beside=forest.beside(results),
+        costs=side_by_side.lines(results) if len(results) > 1 else [],
+        costs_say=side_by_side.CAPTION,
         confound=_confound(confound or ()),
         unpaired=paired if isinstance(paired, str) else "",
         paired=[] if isinstance(paired, str) else differences.frame(paired).to_dict("records"),

@@ -46,6 +46,36 @@ def cost(result: Result) -> dict[str, float]:
     return {name: float(known.get(name, math.nan)) for name in COST}
 
 
+def lines(results: Sequence[Result]) -> list[dict[str, str]]:
+    """Say what each run cost and what the headline of each task was, as text: one line per run, column -> cell.
+
+    Parameters
+    ----------
+    results : sequence of Result
+
+    Returns
+    -------
+    list of dict of str to str
+        A variant of the first run is called by its own name, ``-lora``; a run whose audit failed is marked LEAK. A
+        column that no run has something for is left out.
+    """
+    gpu = any(math.isfinite(cost(r)["peak_gpu_memory_mb"]) for r in results)
+    tuned = any(cost(r)["towers"] > 0 for r in results)
+    found = [_headlines(r) for r in results]
+    asked = list(dict.fromkeys(question for each in found for question in each))
+    said = []
+    for r, scores in zip(results, found, strict=True):
+        c = cost(r)
+        line = {"run": _short_name(r, results), "EEG parameters": _whole(c["encoder"] + c["heads"])}
+        line |= {"target parameters": _whole(c["towers"])} if tuned else {}
+        line |= {"s per epoch": _short(c["epoch_seconds"]), "memory MB": _whole(c["peak_memory_mb"])}
+        line |= {"GPU MB": _whole(c["peak_gpu_memory_mb"])} if gpu else {}
+        for question in asked:
+            line |= dict(zip((question, f"{question}, chance"), scores.get(question, ("", "")), strict=True))
+        said.append(line)
+    return said
+
+
 def rich_table(results: Sequence[Result]) -> Table:
     """Build the table that ends a comparison: cost, then the headline of each task with interval and chance.
 
@@ -56,33 +86,22 @@ def rich_table(results: Sequence[Result]) -> Table:
     Returns
     -------
     rich.table.Table
-        A variant of the first run is called by its own name, ``-lora``; a run whose audit failed is marked LEAK.
+        What `lines` says.
     """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    gpu = any(math.isfinite(cost(r)["peak_gpu_memory_mb"]) for r in results)
-    tuned = any(cost(r)["towers"] > 0 for r in results)
-    columns = ["EEG\nparameters", *(["target\nparameters"] if tuned else []), "s per\nepoch", "memory\nMB"]
-    columns += [*(["GPU\nMB"] if gpu else [])]
-    found = [_headlines(r) for r in results]
-    asked = list(dict.fromkeys(question for each in found for question in each))
-    for question in asked:
-        columns += [question.replace(" ", "\n", 1), "chance"]
+    said = lines(results)
     phantom = " · phantom (simulated brain)" if any(map(words.is_phantom, results)) else ""
     table = Table(title=f"side by side{phantom}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
                   collapse_padding=True, caption=CAPTION, caption_justify="left")  # fmt: skip
-    table.add_column("run", overflow="fold", min_width=max(len(_short_name(r, results)) for r in results))
-    for column in columns:
-        table.add_column(column, justify="right")
-    for r, scores in zip(results, found, strict=True):
-        c = cost(r)
-        cells = [_whole(c["encoder"] + c["heads"]), *([_whole(c["towers"])] if tuned else [])]
-        cells += [_short(c["epoch_seconds"]), _whole(c["peak_memory_mb"]), *([_whole(c["peak_gpu_memory_mb"])] * gpu)]
-        for question in asked:
-            cells += scores.get(question, ("", ""))
-        table.add_row(*(Text(cell) for cell in (_short_name(r, results), *cells)))  # brackets are no markup
+    table.add_column("run", overflow="fold", min_width=max(len(line["run"]) for line in said))
+    for column in list(said[0])[1:]:
+        head = "chance" if column.endswith(", chance") else column.replace(" ", "\n", 1)
+        table.add_column(head, justify="right")
+    for line in said:
+        table.add_row(*(Text(cell.replace(" [", "\n[")) for cell in line.values()))  # brackets are no markup
     return table
 
 
@@ -106,7 +125,7 @@ def _headlines(r: Result) -> dict[str, tuple[str, str]]:
         rows = rows[rows.repetitions == max(rows.repetitions, key=words.level)]
         whole = rows[rows.subject == "all"]
         row = next((whole if len(whole) else rows).itertuples())
-        said = f"{words.number(row.value, metric)}\n{words.interval(row.low, row.high, metric)}"
+        said = f"{words.number(row.value, metric)} {words.interval(row.low, row.high, metric)}"
         if not len(whole) and len(rows) > 1:
             said = f"{words.number(rows.value.min(), metric)} – {words.number(rows.value.max(), metric)}"
         question = f"{words.question(task).word} {words.metric_name(metric)}"

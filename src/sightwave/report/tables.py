@@ -142,7 +142,7 @@ def session_lines(result: Result) -> list[str]:
     for r in result.data.get("sessions") or ():
         metric = str(r["metric"])
         score = f"{words.number(r['value'], metric)} {words.interval(r['low'], r['high'], metric)}"
-        name = f"{words.question(str(r['task'])).word}, {words.metric_name(metric)} by session"
+        name = f"{words.question(str(r['task'])).title}, {words.metric_name(metric)} by session"
         said.setdefault(name, []).append(f"{r['session']}: {score}")
     return [f"{name}, single trials: {'; '.join(parts)}" for name, parts in said.items()]
 
