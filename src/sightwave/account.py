@@ -14,6 +14,7 @@ import torch
 
 from sightwave import __version__
 from sightwave.decode.captions import TEXT, Keeper
+from sightwave.decode.question import question
 from sightwave.decode.retrieve import Retrieve
 from sightwave.judge.curves import pool_curve
 from sightwave.judge.efficiency import efficiency
@@ -51,6 +52,8 @@ def beside(
 ) -> dict[str, Any]:
     """Return what stands beside the scores in a result: ``efficiency``, ``pool`` and ``sessions``.
 
+    Sessions are told of what each trial alone can say.
+
     Parameters
     ----------
     recipe : Recipe
@@ -59,7 +62,8 @@ def beside(
     n_permutations, n_bootstrap : int
     """
     asked = {task.name: task.metrics for task in recipe.tasks}
-    sessions = by_session(predictions, asked, n_permutations=n_permutations, n_bootstrap=n_bootstrap)
+    alone = [p for p in predictions if not question(p.task).mark]
+    sessions = by_session(alone, asked, n_permutations=n_permutations, n_bootstrap=n_bootstrap)
     return {
         "efficiency": _efficiency(recipe, predictions),
         "pool": _pools(recipe, predictions, n_bootstrap),

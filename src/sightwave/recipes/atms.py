@@ -23,8 +23,9 @@ from functools import partial
 
 from sightwave.encoders.atms import ATMS
 from sightwave.losses.contrastive import InfoNCE
+from sightwave.recipe import Recipe
 from sightwave.recipes import nice
-from sightwave.recipes.things_eeg2 import on_real_files
+from sightwave.recipes.things_eeg2 import GROUPS, on_real_files, variants_of
 from sightwave.train import Stage
 
 habit = partial(InfoNCE, space=nice.image.space, scale="raw", normalise="target")
@@ -35,9 +36,14 @@ recipe = replace(
     stages=(Stage(losses=(habit,), epochs=15, batch_size=128, lr=5e-4),),
 )
 
+
+def things_eeg2() -> Recipe:
+    """Make the recipe for the real files, with the published width."""
+    return on_real_files(replace(recipe, encoder=partial(ATMS, width=1024)), "laion/CLIP-ViT-H-14-laion2B-s32B-b79K")
+
+
 variants = {
     "legacy": lambda: replace(recipe, encoder=partial(ATMS, width=256, legacy=True)),
-    "things-eeg2": lambda: on_real_files(
-        replace(recipe, encoder=partial(ATMS, width=1024)), "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
-    ),
+    **variants_of(recipe, things_eeg2),
 }
+groups = GROUPS

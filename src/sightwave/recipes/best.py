@@ -23,7 +23,7 @@ from dataclasses import replace
 
 from sightwave.recipe import Recipe, with_target
 from sightwave.recipes import multi_blur, nice
-from sightwave.recipes.things_eeg2 import on_real_files
+from sightwave.recipes.things_eeg2 import GROUPS, on_real_files, variants_of
 from sightwave.targets.clip import ClipImage
 from sightwave.targets.evnet import EVNet
 from sightwave.targets.fusion import Fusion, Mapped
@@ -44,4 +44,5 @@ def things_eeg2() -> Recipe:
     return on_real_files(with_target(real, Mapped(mixed)))
 
 
-variants = {"things-eeg2": things_eeg2}
+variants = variants_of(recipe, things_eeg2)
+groups = GROUPS

@@ -27,7 +27,7 @@ from dataclasses import replace
 
 from sightwave.recipe import Recipe, with_target
 from sightwave.recipes import multi_blur, nice
-from sightwave.recipes.things_eeg2 import on_real_files
+from sightwave.recipes.things_eeg2 import GROUPS, on_real_files, variants_of
 from sightwave.targets.base import Target
 from sightwave.targets.evnet import EVNet
 from sightwave.targets.fusion import Fusion, Mapped, blurred
@@ -61,5 +61,6 @@ def things_eeg2() -> Recipe:
 variants = {
     "twelve": lambda: with_target(multi_blur.base, mixture(BLUR_LEVELS)),
     "evnet": lambda: with_target(multi_blur.base, mixture((1,))),
-    "things-eeg2": things_eeg2,
+    **variants_of(recipe, things_eeg2),
 }
+groups = GROUPS

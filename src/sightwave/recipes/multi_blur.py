@@ -29,7 +29,7 @@ from sightwave.encoders.positive_spatial import PositiveSpatial
 from sightwave.losses.contrastive import InfoNCE
 from sightwave.recipe import Recipe, with_target
 from sightwave.recipes import nice
-from sightwave.recipes.things_eeg2 import on_real_files
+from sightwave.recipes.things_eeg2 import GROUPS, on_real_files, variants_of
 from sightwave.targets.fusion import Fusion, Mapped, blurred
 from sightwave.train import Stage
 
@@ -52,4 +52,5 @@ def things_eeg2() -> Recipe:
     return on_real_files(with_target(real, target), "openai/clip-vit-base-patch32")
 
 
-variants = {"sharp": sharp, "things-eeg2": things_eeg2}
+variants = {"sharp": sharp, **variants_of(recipe, things_eeg2)}
+groups = GROUPS

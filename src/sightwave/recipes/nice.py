@@ -26,7 +26,7 @@ from sightwave.encoders.nice import TSConv
 from sightwave.losses.contrastive import InfoNCE
 from sightwave.preprocess import Average, Standardise, Whiten
 from sightwave.recipe import Recipe
-from sightwave.recipes.things_eeg2 import on_real_files
+from sightwave.recipes.things_eeg2 import GROUPS, on_real_files, variants_of
 from sightwave.splits import Published
 from sightwave.targets.clip import ClipImage
 from sightwave.train import Stage
@@ -34,16 +34,17 @@ from sightwave.train import Stage
 image = ClipImage("phantom", device="auto")
 
 recipe = Recipe(
-    dataset=Phantom.like("things-eeg2", categories=200, test_repetitions=20, sfreq=125.0, n_times=125, n_subjects=2),
+    dataset=Phantom.like("things-eeg2", categories=200, test_repetitions=20, sfreq=125.0, n_times=125, n_subjects=3),
     split=Published(),
     steps=(Whiten(), Average(), Standardise()),
     targets=(image,),
     encoder=partial(TSConv, width=768, init_std=0.02),
     head=straight,
     stages=(Stage(losses=(partial(InfoNCE, space=image.space, scale="fixed"),), epochs=40, lr=5e-4),),
-    tasks=(Retrieve(image.space),),
+    tasks=tuple(Retrieve(image.space, mode=mode) for mode in ("exact", "csls", "assigned")),
     repetitions=(1, 4, None),
     smoke=Phantom(n_train=6, n_test=2, train_repetitions=2, test_repetitions=2, sfreq=125.0, n_times=125, n_subjects=2),
 )
 
-variants = {"things-eeg2": lambda: on_real_files(recipe)}
+variants = variants_of(recipe, lambda: on_real_files(recipe))
+groups = GROUPS

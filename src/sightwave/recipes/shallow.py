@@ -28,7 +28,7 @@ from sightwave.encoders.project import EEGProject
 from sightwave.losses.contrastive import InfoNCE
 from sightwave.recipe import Recipe, with_target
 from sightwave.recipes import nice, ubp
-from sightwave.recipes.things_eeg2 import on_real_files
+from sightwave.recipes.things_eeg2 import GROUPS, on_real_files, variants_of
 from sightwave.targets.clip import ClipImage
 from sightwave.targets.fusion import Mapped
 from sightwave.train import Stage
@@ -51,4 +51,5 @@ def things_eeg2() -> Recipe:
     return on_real_files(with_target(real, layer(11)))
 
 
-variants = {"final": lambda: with_target(base, layer(None)), "things-eeg2": things_eeg2}
+variants = {"final": lambda: with_target(base, layer(None)), **variants_of(recipe, things_eeg2)}
+groups = GROUPS

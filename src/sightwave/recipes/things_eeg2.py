@@ -31,6 +31,7 @@ Phantom (the last two commands, subject 01; 20 pictures to choose from, 20 repet
 chance 4.9 %; a toy of 600 training pictures, which tells that it runs and nothing of real data.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -41,7 +42,7 @@ from sightwave.encoders.nice import TSConv
 from sightwave.losses.contrastive import InfoNCE
 from sightwave.preprocess import Average, Standardise, Whiten
 from sightwave.recipe import Recipe, with_clip
-from sightwave.splits import Published
+from sightwave.splits import LeaveOneSubjectOut, Published
 from sightwave.targets.clip import ClipImage
 from sightwave.train import Stage
 
@@ -73,6 +74,29 @@ def on_real_files(other: Recipe, clip: str = "openai/clip-vit-large-patch14") ->
     steps = tuple(step for step in other.steps if not isinstance(step, Whiten))
     real = replace(other, dataset=ThingsEeg2(), steps=steps, repetitions=recipe.repetitions, smoke=recipe.smoke)
     return with_clip(real, clip)
+
+
+GROUPS = {"protocols": ("joint", "loso"), "things-eeg2": ("things-eeg2", "things-eeg2-joint", "things-eeg2-loso")}
+"""Of `variants_of`: on the phantom, and on the real files."""
+
+
+def variants_of(of: Recipe, real: Callable[[], Recipe]) -> dict[str, Callable[[], Recipe]]:
+    """List a retrieval recipe's variants by data and by who is trained: each alone, all together, all but the tested.
+
+    Parameters
+    ----------
+    of : Recipe
+        On the phantom, each subject alone.
+    real : callable
+        Makes the recipe for the real files.
+    """
+    return {
+        "joint": lambda: replace(of, split=Published(joint=True)),
+        "loso": lambda: replace(of, split=LeaveOneSubjectOut(published=True)),
+        "things-eeg2": real,
+        "things-eeg2-joint": lambda: replace(real(), split=Published(joint=True)),
+        "things-eeg2-loso": lambda: replace(real(), split=LeaveOneSubjectOut(published=True)),
+    }
 
 
 def fitted() -> Recipe:

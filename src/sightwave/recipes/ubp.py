@@ -30,7 +30,7 @@ from sightwave.losses.contrastive import InfoNCE
 from sightwave.preprocess import Average, PickChannels, Standardise, Whiten
 from sightwave.recipe import Recipe, with_target
 from sightwave.recipes import nice
-from sightwave.recipes.things_eeg2 import on_real_files
+from sightwave.recipes.things_eeg2 import GROUPS, on_real_files, variants_of
 from sightwave.targets.blur_choice import BlurChoice, foveated
 from sightwave.train import Stage
 
@@ -61,4 +61,5 @@ def things_eeg2() -> Recipe:
     return on_real_files(with_target(real, BlurChoice(foveated())), "openai/clip-vit-base-patch32")
 
 
-variants = {"sharp": sharp, "legacy": legacy, "things-eeg2": things_eeg2}
+variants = {"sharp": sharp, "legacy": legacy, **variants_of(recipe, things_eeg2)}
+groups = GROUPS
