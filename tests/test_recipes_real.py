@@ -46,7 +46,7 @@ def test_things_eeg2_runs_from_the_command_line_and_averages_as_it_says(things, 
     result = Result.load(next(tmp_path.glob("things_eeg2-*")))
     assert result.audit["verdict"] == "PASS"
     assert result.data["phantom"]
-    assert [p.repetitions for p in result.predictions] == ["1", "4", "8"]
+    assert [p.repetitions for p in result.predictions] == ["1", "2", "4", "8"]
     assert {len(p.candidates) for p in result.predictions} == {5}
     assert result.predictions[-1].scores.shape == (5, 5)
     assert result.selection == "fixed: the last of 2 epochs"
@@ -58,7 +58,7 @@ def test_each_system_of_things_eeg2_has_a_variant_for_the_real_files(name):
     real = module.variants["things-eeg2"]()
     text = json.dumps(describe(real.targets))
     assert isinstance(real.dataset, things_eeg2.ThingsEeg2)
-    assert real.repetitions == (1, 4, 20, None)
+    assert real.repetitions == (1, 2, 4, 10, 20, 40, None)
     assert not any(isinstance(step, Whiten) for step in real.steps)  # the files are whitened already
     assert '"phantom"' not in text
     assert '"openai/clip' in text or '"laion/' in text
@@ -75,7 +75,7 @@ def test_mixtures_and_chosen_blurs_run_on_the_real_layout(name, things, tmp_path
     result = run(real, data=things, out=tmp_path, subjects=("01",), n_permutations=19, n_bootstrap=19)
     assert result.audit["verdict"] == "PASS"
     exact = [p for p in result.predictions if p.task == real.tasks[0].name]
-    assert [p.scores.shape for p in exact] == [(40, 5), (5, 5), (5, 5)]
+    assert [p.scores.shape for p in exact] == [(40, 5), (5, 5), (5, 5), (5, 5)]
     assert result.opened == 1
 
 

@@ -590,6 +590,14 @@ def test_subjects_stand_in_the_table_where_there_is_no_score_for_all():
     assert [s for s in tables.frame(bare(), metrics=1, subjects=False)["subject"]] == ["1", "2", "3"]
 
 
+def test_of_many_numbers_of_repetitions_the_terminal_shows_three():
+    levels = [("1", 0.1), ("2", 0.2), ("4", 0.3), ("8", 0.4), ("20", 0.5)]
+    row = fake().scores.iloc[[0]]
+    many = replace(fake(), scores=pd.concat([row.assign(repetitions=n, value=v) for n, v in levels]))
+    assert tables.frame(many)["repetitions"].tolist() == ["20", "8", "4", "2", "1"]
+    assert tables.frame(many, curve=False)["repetitions"].tolist() == ["20", "4", "1"]
+
+
 def test_a_score_that_is_not_above_chance_is_said_to_be_so():
     scores = pd.DataFrame([row("classify", "top-1", "1", "all", 0.06, 0.05, p=0.31)], columns=list(SCORE_COLUMNS))
     given = replace(slim(), scores=scores)

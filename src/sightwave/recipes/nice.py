@@ -42,7 +42,7 @@ recipe = Recipe(
     head=straight,
     stages=(Stage(losses=(partial(InfoNCE, space=image.space, scale="fixed"),), epochs=40, lr=5e-4),),
     tasks=tuple(Retrieve(image.space, mode=mode) for mode in ("exact", "csls", "assigned")),
-    repetitions=(1, 4, None),
+    repetitions=(1, 2, 4, 8, None),
     smoke=Phantom(n_train=6, n_test=2, train_repetitions=2, test_repetitions=2, sfreq=125.0, n_times=125, n_subjects=2),
 )
 

@@ -32,7 +32,9 @@ COLUMNS = (
 )
 
 
-def frame(results: Result | Sequence[Result], *, metrics: int | None = None, subjects: bool = True) -> pd.DataFrame:
+def frame(
+    results: Result | Sequence[Result], *, metrics: int | None = None, subjects: bool = True, curve: bool = True
+) -> pd.DataFrame:
     """Scores in people's words, every cell as text.
 
     Parameters
@@ -42,6 +44,8 @@ def frame(results: Result | Sequence[Result], *, metrics: int | None = None, sub
         Keep only the first ``metrics`` of each task; None keeps all.
     subjects : bool
         Keep the rows of single subjects, too; they stay anyway where a task has no row for all.
+    curve : bool
+        Keep every number of repetitions; otherwise the fewest, the most, and one between them.
 
     Returns
     -------
@@ -60,6 +64,9 @@ def frame(results: Result | Sequence[Result], *, metrics: int | None = None, sub
             if not subjects and (keep.subject == "all").any():
                 keep = keep[keep.subject == "all"]
             keep = keep.assign(place=keep.metric.map(known.index), level=keep.repetitions.map(words.level))
+            levels = sorted(set(keep.level))
+            if not curve:
+                keep = keep[keep.level.isin([levels[0], levels[len(levels) // 2], levels[-1]])]
             ordered = keep.sort_values(["place", "level"], ascending=[True, False], kind="stable")
             lines += [_line(name, str(task), r) for r in ordered.itertuples()]
     made = pd.DataFrame(lines, columns=["result", *COLUMNS])
@@ -80,14 +87,15 @@ def rich_table(results: Result | Sequence[Result], *, metrics: int | None = None
     Returns
     -------
     rich.table.Table
-        Its title says phantom where the brain is simulated, and LEAK where the audit failed.
+        Its title says phantom where the brain is simulated, and LEAK where the audit failed. Of many numbers of
+        repetitions three are shown; the page and the csv file have all.
     """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     several = [results] if isinstance(results, Result) else list(results)
-    lines = frame(several, metrics=metrics or (1 if len(several) > 1 else 2), subjects=subjects)
+    lines = frame(several, metrics=metrics or (1 if len(several) > 1 else 2), subjects=subjects, curve=False)
     shown = [
         ("result", "run"),
         ("question", "what"),
