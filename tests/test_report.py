@@ -566,6 +566,15 @@ def test_several_results_are_set_side_by_side_and_marked_in_the_terminal():
     assert [line.split()[0] for line in lines if "noise-free" not in line] == ["demo", "ridge"]
 
 
+def test_results_that_search_spaces_of_their_own_stand_on_one_axis():
+    image = RETRIEVALS[0]
+    other = replace(fake(), name="best", scores=fake().scores.replace({"task": {image: "retrieve fusion/2-0a1b2c"}}))
+    asked = {f.question.word: f for f in forest.beside([fake(), other])}
+    assert [m.who for m in asked["image"].marks] == ["demo", "demo", "best", "best"]
+    assert asked["image"].question.note == "each in a space of its own"
+    assert asked["caption"].question.note == RETRIEVALS[1].removeprefix("retrieve ")
+
+
 def test_the_terminal_table_is_short_and_fits_a_narrow_window():
     short = tables.text(fake(), width=80)
     assert max(map(len, short.splitlines())) <= 80

@@ -146,19 +146,32 @@ def sessions(result: Result) -> list[Forest]:
 
 
 def beside(results: Sequence[Result]) -> list[Forest]:
-    """Lay out several results on one axis, for every task and headline metric that at least two of them share."""
-    rows: dict[tuple[str, str], list[tuple[str, Any]]] = {}
+    """Lay out several results on one axis, for every question and headline metric that at least two of them share.
+
+    Recipes may each search a space of their own: what is asked is the same. Of many numbers of repetitions three are
+    shown.
+    """
+    rows: dict[tuple[words.Question, str], list[tuple[str, str, Any]]] = {}
     for r in results:
         table = words.scores_of(r)
         for task, metric in words.plain(words.headlines(table)).items():
+            q = words.question(task)
+            asked = (replace(q, note="") if q.kind != "classify" else q, metric)
             keep = table[(table.task == task) & (table.metric == metric) & (table.subject == "all")]
+            few = words.three(map(words.level, keep.repetitions))
             ordered = sorted(keep.itertuples(), key=lambda x: -words.level(str(x.repetitions)))
-            rows.setdefault((task, metric), []).extend((r.name, x) for x in ordered)
-    return [
-        lay_out(words.question(task), metric, [x for _, x in found], [n for n, _ in found])
-        for (task, metric), found in rows.items()
-        if len({n for n, _ in found}) > 1
-    ]
+            found = [(r.name, q.note, x) for x in ordered if words.level(str(x.repetitions)) in few]
+            rows.setdefault(asked, []).extend(found)
+    return [_beside(q, metric, found) for (q, metric), found in rows.items() if len({n for n, *_ in found}) > 1]
+
+
+def _beside(q: words.Question, metric: str, found: Sequence[tuple[str, str, Any]]) -> Forest:
+    """Name the space once if all share it, else with the run that searched several."""
+    spaces = {space for _, space, _ in found}
+    several = len({(name, space) for name, space, _ in found}) > len({name for name, *_ in found})
+    note = next(iter(spaces)) if len(spaces) == 1 else "" if several else "each in a space of its own"
+    names = [f"{name}, {space}" if several else name for name, space, _ in found]
+    return lay_out(replace(q, note=note), metric, [x for *_, x in found], names)
 
 
 def lay_out(question: words.Question, metric: str, rows: Sequence[Any], names: Sequence[str] = ()) -> Forest:

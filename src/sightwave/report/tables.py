@@ -64,9 +64,8 @@ def frame(
             if not subjects and (keep.subject == "all").any():
                 keep = keep[keep.subject == "all"]
             keep = keep.assign(place=keep.metric.map(known.index), level=keep.repetitions.map(words.level))
-            levels = sorted(set(keep.level))
             if not curve:
-                keep = keep[keep.level.isin([levels[0], levels[len(levels) // 2], levels[-1]])]
+                keep = keep[keep.level.isin(words.three(keep.level))]
             ordered = keep.sort_values(["place", "level"], ascending=[True, False], kind="stable")
             lines += [_line(name, str(task), r) for r in ordered.itertuples()]
     made = pd.DataFrame(lines, columns=["result", *COLUMNS])

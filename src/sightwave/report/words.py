@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -84,6 +84,16 @@ def average(repetitions: str) -> str:
     ('single trial', 'average of 16')
     """
     return "single trial" if repetitions in ("1", "") else f"average of {repetitions}"
+
+
+def three(levels: Iterable[float]) -> list[float]:
+    """Keep the lowest, the highest and the middle one of several levels.
+
+    >>> three([20, 1, 4, 2, 8])
+    [1, 4, 20]
+    """
+    known = sorted(set(levels))
+    return sorted({known[0], known[len(known) // 2], known[-1]}) if known else []
 
 
 def level(repetitions: str) -> float:
