@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sightwave.encoders.base import Encoder
+from sightwave.encoders.pooled_conv import PooledConv
 from sightwave.encoders.project import check_shape
 from sightwave.errors import RecipeError, ShapeError, one_of
 
@@ -112,7 +113,7 @@ class TemporalConv(nn.Module):
         self, n_times: int, width: int, *, filters: int = 32, kernel: int = 25, stride: int = 2, n_windows: int = 10
     ):
         super().__init__()
-        self.pooled = _Pooled(n_times, filters, kernel, stride, n_windows)
+        self.pooled = PooledConv(n_times, filters, kernel, stride, n_windows)
         self.project = nn.Linear(filters * n_windows, width)
 
     def forward(self, eeg_ST: Tensor) -> Tensor:
@@ -181,7 +182,7 @@ class ConvGRU(nn.Module):
         self, n_times: int, width: int, *, filters: int = 32, kernel: int = 25, stride: int = 2, n_windows: int = 10
     ):
         super().__init__()
-        self.pooled = _Pooled(n_times, filters, kernel, stride, n_windows)
+        self.pooled = PooledConv(n_times, filters, kernel, stride, n_windows)
         self.gru = nn.GRU(filters, width, batch_first=True)
 
     def forward(self, eeg_ST: Tensor) -> Tensor:
@@ -189,24 +190,3 @@ class ConvGRU(nn.Module):
         _, last_1SW = self.gru(self.pooled(eeg_ST))
         z_SW: Tensor = last_1SW[0]
         return z_SW
-
-
-class _Pooled(nn.Module):
-    """Convolve one electrode with all filters, normalise, activate and average in windows: (S, T) -> (S, P, F)."""
-
-    def __init__(self, n_times: int, filters: int, kernel: int, stride: int, n_windows: int):
-        super().__init__()
-        n_left = (n_times - kernel) // stride + 1
-        if n_times < kernel or n_left < n_windows:
-            raise ShapeError(
-                f"{n_windows} windows of a convolution of {kernel} samples, step {stride}, need trials of at least "
-                f"{kernel + (n_windows - 1) * stride} samples, got n_times = {n_times}."
-            )
-        self.layers = nn.Sequential(
-            nn.Conv1d(1, filters, kernel, stride, bias=False), nn.BatchNorm1d(filters), nn.ELU(),
-            nn.AdaptiveAvgPool1d(n_windows),
-        )  # fmt: skip
-
-    def forward(self, eeg_ST: Tensor) -> Tensor:
-        h_SPF: Tensor = self.layers(eeg_ST[:, None]).transpose(1, 2)
-        return h_SPF
