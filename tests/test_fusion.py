@@ -64,6 +64,17 @@ def test_a_fusion_is_the_weighted_sum_of_unit_parts_and_default_vectors(by):
     assert not tower.table_NMD.requires_grad
 
 
+@pytest.mark.parametrize("by", ["dimension", "part"])
+def test_the_weights_of_a_fusion_have_the_gradient_of_the_plain_sum(by):
+    parts, rows = (Fixed(1), Fixed(2), Fixed(3)), torch.arange(75) % N  # a row may come twice, and ROWS divides no 75
+    tower = Fusion(parts, by=by, n_default=2).tower(STIMULI, TRAIN).double()
+    x_BMD = torch.cat([tower.table_NMD[rows], tower.default_KD.expand(75, 2, 6)], 1)
+    plain_BD, at_BD = (x_BMD * tower.weights()).sum(1), torch.randn(75, 6, dtype=torch.float64)
+    expected = torch.autograd.grad(plain_BD, list(tower.parameters()), at_BD)
+    found = torch.autograd.grad(tower(rows), list(tower.parameters()), at_BD)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
 def test_a_fusion_starts_where_it_is_told_and_keeps_the_order_of_its_parts():
     learnt = Mapped(Fixed(2))
     tower = Fusion((Fixed(1), learnt, Fixed(3)), by="part", n_default=0, start=(0.7, 30.0, 0.3)).tower(STIMULI, TRAIN)

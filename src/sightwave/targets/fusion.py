@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from sightwave.describe import key
 from sightwave.embeddings import Embeddings
@@ -25,6 +27,8 @@ from sightwave.targets.clip import ClipImage
 from sightwave.targets.views import BLUR_LEVELS, GaussianBlur
 
 SCALES = ("none", "unit", "standard")
+ROWS = 32
+"""Stimuli that are mixed at once: twelve parts of them stay in a processor's cache."""
 
 
 def blurred(
@@ -254,13 +258,31 @@ class FusionTower(nn.Module):
         """Return (B, D)."""
         weight_ND = self.weights()[self.order]
         n = self.table_NMD.shape[1]
-        out_BD = (self.table_NMD[stimulus_B] * weight_ND[:n]).sum(1)
+        out_BD = _Mix.apply(self.table_NMD, stimulus_B, weight_ND[:n])
         for tower, weight_D in zip(self.learnt, weight_ND[n:], strict=False):
             out_BD = out_BD + weight_D * self._scaled(tower(stimulus_B))
         return out_BD + (weight_ND[len(weight_ND) - len(self.default_KD) :] * self.default_KD).sum(0)
 
     def _scaled(self, x_BD: Tensor) -> Tensor:
         return F.normalize(x_BD, dim=1) if self.normalise else x_BD
+
+
+class _Mix(torch.autograd.Function):
+    """Sum the parts of some rows of a table by weights, a few rows at a time: nothing of size (B, M, D) is made."""
+
+    @staticmethod
+    def forward(ctx: Any, table_NMD: Tensor, stimulus_B: Tensor, weight_MD: Tensor) -> Tensor:
+        ctx.save_for_backward(table_NMD, stimulus_B, weight_MD)
+        return torch.cat([table_NMD[rows].mul_(weight_MD).sum(1) for rows in stimulus_B.split(ROWS)])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_BD: Tensor) -> tuple[None, None, Tensor]:
+        table_NMD, stimulus_B, weight_MD = ctx.saved_tensors
+        grad_MD = torch.zeros_like(weight_MD)
+        for rows, grad in zip(stimulus_B.split(ROWS), grad_BD.split(ROWS), strict=True):
+            grad_MD += table_NMD[rows].mul_(grad[:, None]).sum(0).sum_to_size(grad_MD.shape)
+        return None, None, grad_MD
 
 
 class _Behind(nn.Module):
