@@ -74,4 +74,6 @@ class PositiveSpatial(Encoder):
                 self.map_FC.abs_()
         # after the last step of training a weight may lie below zero
         map_FC = self.map_FC.abs() if self.positive else self.map_FC
-        return self.read(self.norm(map_FC @ eeg_BCT)).flatten(1)
+        # matmul would copy the trials to make one product of all
+        map_BFC = map_FC.expand(len(eeg_BCT), *map_FC.shape)
+        return self.read(self.norm(map_BFC.bmm(eeg_BCT))).flatten(1)
