@@ -47,8 +47,8 @@ def sharp() -> Recipe:
 
 
 def things_eeg2() -> Recipe:
-    """Make the recipe for the real files, with the published number of epochs and size of batches."""
-    real = replace(base, stages=(replace(stage, epochs=150, batch_size=1024),))
+    """Make the recipe for the real files, with the published number of epochs and size of batches, all of them full."""
+    real = replace(base, stages=(replace(stage, epochs=150, batch_size=1024, drop_last=True),))
     return on_real_files(with_target(real, target), "openai/clip-vit-base-patch32")
 
 

@@ -241,9 +241,7 @@ def _epoch(
     total_loss, n_batches = torch.zeros((), dtype=torch.float64, device=device), 0
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(number)
-        for rows in stage.order(data, number).split(stage.batch_size):
-            if len(rows) < 2:
-                continue
+        for rows in stage.batches(data, number):
             total = _forward(whole, stage, data, towers, rows, device, known)
             optimiser.zero_grad(set_to_none=True)
             total.backward()

@@ -167,12 +167,10 @@ class _Stacked:
         """One pass over the trials; returns the mean loss of each seed."""
         self.base.train()
         self.stage.rest_frozen(self.base.aligner)
-        orders = [self.stage.order(self.data, number).split(self.stage.batch_size) for number in numbers]
+        batches = [self.stage.batches(self.data, number) for number in numbers]
         draws = [torch.Generator().manual_seed(number) for number in numbers]
         found = []
-        for rows in zip(*orders, strict=True):
-            if len(rows[0]) < 2:
-                continue
+        for rows in zip(*batches, strict=True):
             masks = [[_mask(drop, g) for drop in self._dropouts(rows[0])] for g in draws]
             losses = self.losses(rows, [torch.stack(m).to(self.device) for m in zip(*masks, strict=True)], self.data)
             optimiser.zero_grad(set_to_none=True)

@@ -24,6 +24,9 @@ class Stage:
         Classes or partials of `Loss`; each is built once, at the start of the stage.
     epochs, batch_size : int
         A last batch of fewer than two trials is dropped, because contrast and batch norm need two.
+    drop_last : bool
+        Drop any last batch that is not full, unless it is the only one: contrast among few is easy, and AdamW steps as
+        far for it.
     lr, weight_decay : float
         Of AdamW.
     schedule : {"constant", "cosine"}
@@ -47,6 +50,7 @@ class Stage:
     losses: tuple[Callable[[], Loss], ...]
     epochs: int = 40
     batch_size: int = 256
+    drop_last: bool = False
     lr: float = 1e-3
     weight_decay: float = 1e-4
     schedule: str = "constant"
@@ -94,15 +98,16 @@ class Stage:
         """Return the number that an epoch's chance comes from; ``seed`` is the run's, and the stage's place."""
         return int(np.random.SeedSequence((*seed, epoch)).generate_state(1)[0])
 
-    def order(self, data: TrialSet, number: int) -> Tensor:
-        """Order of the trials in an epoch, (n_trials,), drawn from its number."""
+    def batches(self, data: TrialSet, number: int) -> list[Tensor]:
+        """Trials of each batch of an epoch, (B,), drawn from its number."""
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(number))
         if self.together == "stimulus":
             # each stimulus stands where the order has its first trial
             where, first = data.stimulus[order].unique(return_inverse=True)[1], torch.full((len(data),), len(data))
             first = first.scatter_reduce(0, where, torch.arange(len(data)), "amin")
             order = order[first[where].sort(stable=True).indices]
-        return order
+        least = min(self.batch_size, len(data)) if self.drop_last else 2
+        return [rows for rows in order.split(self.batch_size) if len(rows) >= max(least, 2)]
 
     def freeze_parts(self, aligner: nn.Module) -> None:
         """Let the parts learn that are not frozen; one that is not there is a `RecipeError`."""
