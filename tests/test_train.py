@@ -75,7 +75,8 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
 
 
 @pytest.mark.parametrize(("drop_last", "batch_size", "sizes"), [
-    (False, 64, [64, 64, 64, 48]), (True, 64, [64] * 3), (True, 120, [120] * 2), (True, 500, [240]), (False, 239, [239]),
+    (False, 64, [64, 64, 64, 48]), (True, 64, [64] * 3), (True, 120, [120] * 2), (True, 500, [240]),
+    (False, 239, [239]),
 ])  # fmt: skip
 def test_a_last_batch_is_dropped_when_it_is_too_small_or_not_full_and_that_is_asked(drop_last, batch_size, sizes):
     stage = Stage(losses=(), batch_size=batch_size, drop_last=drop_last)

@@ -273,16 +273,23 @@ class _Mix(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, table_NMD: Tensor, stimulus_B: Tensor, weight_MD: Tensor) -> Tensor:
         ctx.save_for_backward(table_NMD, stimulus_B, weight_MD)
-        return torch.cat([table_NMD[rows].mul_(weight_MD).sum(1) for rows in stimulus_B.split(ROWS)])
+        parts = stimulus_B.split(_rows(stimulus_B))
+        return torch.cat([table_NMD[rows].mul_(weight_MD).sum(1) for rows in parts])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_BD: Tensor) -> tuple[None, None, Tensor]:
         table_NMD, stimulus_B, weight_MD = ctx.saved_tensors
         grad_MD = torch.zeros_like(weight_MD)
-        for rows, grad in zip(stimulus_B.split(ROWS), grad_BD.split(ROWS), strict=True):
+        n = _rows(stimulus_B)
+        for rows, grad in zip(stimulus_B.split(n), grad_BD.split(n), strict=True):
             grad_MD += table_NMD[rows].mul_(grad[:, None]).sum(0).sum_to_size(grad_MD.shape)
         return None, None, grad_MD
+
+
+def _rows(stimulus_B: Tensor) -> int:
+    """Stimuli at once: a GPU takes the whole batch."""
+    return ROWS if stimulus_B.device.type == "cpu" else max(1, len(stimulus_B))
 
 
 class _Behind(nn.Module):
