@@ -57,4 +57,4 @@ class Classify(Task):
         if not decoded.others:
             return first
         members = [softmax(m.eeg[self.space].vectors, axis=1) for m in (decoded, *decoded.others)]
-        return replace(first, scores=np.mean(members, axis=0, dtype=np.float32))
+        return replace(first, scores=np.stack(members).mean(0).astype(np.float32))
