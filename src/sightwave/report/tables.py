@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from sightwave.decode.question import TRANSDUCTIVE
 from sightwave.report import words
 from sightwave.results import Result
 
@@ -30,6 +31,10 @@ COLUMNS = (
     "ceiling",
     "noise-free map",
 )
+
+
+DAGGER = "\u00a0†"
+"""Stands for "transductive" in the terminal, where columns are narrow, with a line below the table."""
 
 
 def frame(
@@ -81,7 +86,7 @@ def rich_table(results: Result | Sequence[Result], *, metrics: int | None = None
     metrics : int or None
         How many metrics of each task are shown, the headline first; None: two of one result, one of several.
     subjects : bool
-        Show each subject as well as all together.
+        Show each subject as well as all together, where there are several.
 
     Returns
     -------
@@ -94,6 +99,7 @@ def rich_table(results: Result | Sequence[Result], *, metrics: int | None = None
     from rich.text import Text
 
     several = [results] if isinstance(results, Result) else list(results)
+    subjects = subjects and any(words.scores_of(r)["subject"].nunique() > 2 for r in several)
     lines = frame(several, metrics=metrics or (1 if len(several) > 1 else 2), subjects=subjects, curve=False)
     shown = [
         ("result", "run"),
@@ -111,7 +117,7 @@ def rich_table(results: Result | Sequence[Result], *, metrics: int | None = None
     shown = [(c, head) for c, head in shown if c in lines and c not in says_nothing]
     table = Table(
         title=_title(several),
-        caption=_caption(several),
+        caption=_caption(several, transductive=lines["question"].str.contains(TRANSDUCTIVE).any()),
         box=box.SIMPLE_HEAD,
         title_justify="left",
         caption_justify="left",
@@ -125,7 +131,7 @@ def rich_table(results: Result | Sequence[Result], *, metrics: int | None = None
             justify="right" if right else "left",
             no_wrap=right or c == "metric",
             overflow="fold",
-            min_width={"question": 8, "subject": 3}.get(c),
+            min_width={"question": 10, "subject": 3}.get(c),
             style="bold" if c == "score" else None,
         )
     ambiguous = (lines.groupby("question")["space"].nunique() > 1).any()
@@ -138,7 +144,11 @@ def rich_table(results: Result | Sequence[Result], *, metrics: int | None = None
         before = group
         # the space is named only where it tells two lines apart
         space = f" {line['space']}" if ambiguous else ""
-        what = Text(line["question"]) + Text(space, style="dim") if first else Text("")
+        what = (
+            Text(line["question"].replace(f" ({TRANSDUCTIVE})", DAGGER)) + Text(space, style="dim")
+            if first
+            else Text("")
+        )
         table.add_row(*(what if c == "question" else _cell(c, str(line[c]), first) for c, _ in shown))
     return table
 
@@ -204,10 +214,11 @@ def _title(results: Sequence[Result]) -> str:
     return f"{_plain(names)}{phantom} · audit {verdicts}{leak}"
 
 
-def _caption(results: Sequence[Result]) -> str:
+def _caption(results: Sequence[Result], *, transductive: bool) -> str:
     said = [(r, s) for r in results for s in (words.noise_free(r), words.opened(r)) if s]
     lines = dict.fromkeys((f"{r.name}: " if len(results) > 1 else "") + s for r, s in said)
-    return _plain("\n".join(lines))
+    notes = [f"{DAGGER.strip()} transductive: the other test trials helped"] if transductive else []
+    return _plain("\n".join([*notes, *lines]))
 
 
 def _plain(s: str) -> str:
