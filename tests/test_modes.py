@@ -216,6 +216,10 @@ def test_a_recipe_asks_in_every_mode_and_tables_keep_them_apart(tmp_path):
         "image, any of 2 spaces (oracle: no decoder)",
     ]  # fmt: skip
     assert (at_4["interval"] != "–").all()
+    short = tables.text(result, width=80)
+    assert "† transductive: the other test trials helped" in short
+    assert short.count("†") == 4
+    assert "oracle" in short
     told = page.render([result], title="modes")
     assert "the very image" in told
     assert "any of 2 spaces (oracle: no decoder)" in told

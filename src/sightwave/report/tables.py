@@ -144,11 +144,8 @@ def rich_table(results: Result | Sequence[Result], *, metrics: int | None = None
         before = group
         # the space is named only where it tells two lines apart
         space = f" {line['space']}" if ambiguous else ""
-        what = (
-            Text(line["question"].replace(f" ({TRANSDUCTIVE})", DAGGER)) + Text(space, style="dim")
-            if first
-            else Text("")
-        )
+        said = line["question"].replace(f" ({TRANSDUCTIVE})", DAGGER) if first else ""
+        what = Text(said) + Text(space if first else "", style="dim")
         table.add_row(*(what if c == "question" else _cell(c, str(line[c]), first) for c, _ in shown))
     return table
 
