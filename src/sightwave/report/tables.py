@@ -117,7 +117,7 @@ def rich_table(results: Result | Sequence[Result], *, metrics: int | None = None
     shown = [(c, head) for c, head in shown if c in lines and c not in says_nothing]
     table = Table(
         title=_title(several),
-        caption=_caption(several, transductive=lines["question"].str.contains(TRANSDUCTIVE).any()),
+        caption=_caption(several, transductive=bool(lines["question"].str.contains(TRANSDUCTIVE).any())),
         box=box.SIMPLE_HEAD,
         title_justify="left",
         caption_justify="left",
