@@ -25,7 +25,7 @@ from sightwave.judge.statistic import by_subject, with_all
 from sightwave.metrics.retrieval import assigned_at_1, best_of_spaces, pool_recall, rank_of_own, recall_at
 from sightwave.preprocess import Average, Standardise
 from sightwave.recipe import Recipe
-from sightwave.report import page, tables, words
+from sightwave.report import page, side_by_side, tables, words
 from sightwave.splits import Published
 from sightwave.stimuli import Stimuli
 from sightwave.story import run
@@ -220,6 +220,12 @@ def test_a_recipe_asks_in_every_mode_and_tables_keep_them_apart(tmp_path):
     assert "† transductive: the other test trials helped" in short
     assert short.count("†") == 4
     assert "oracle" in short
+    (line,) = side_by_side.lines([result])
+    assert [column for column in line if "recall" in column or "assigned" in column] == [
+        "image recall@1", "image recall@1, chance",
+    ]  # fmt: skip
+    plain = rows[(rows["question"] == "image") & (rows["repetitions"] == "4")].iloc[0]
+    assert line["image recall@1"] == f"{plain['score']} {plain['interval']}"
     told = page.render([result], title="modes")
     assert "the very image" in told
     assert "any of 2 spaces (oracle: no decoder)" in told

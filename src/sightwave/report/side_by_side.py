@@ -118,9 +118,9 @@ def _short_name(r: Result, results: Sequence[Result]) -> str:
 
 
 def _headlines(r: Result) -> dict[str, tuple[str, str]]:
-    """Headline of each task at the most repetitions: what was asked -> score with interval, and chance."""
+    """Headline of each plain task at the most repetitions: what was asked -> score with interval, and chance."""
     table, found = words.scores_of(r), {}
-    for task, metric in words.headlines(table).items():
+    for task, metric in words.plain(words.headlines(table)).items():
         rows = table[(table.task == task) & (table.metric == metric)]
         rows = rows[rows.repetitions == max(rows.repetitions, key=words.level)]
         whole = rows[rows.subject == "all"]
@@ -128,7 +128,7 @@ def _headlines(r: Result) -> dict[str, tuple[str, str]]:
         said = f"{words.number(row.value, metric)} {words.interval(row.low, row.high, metric)}"
         if not len(whole) and len(rows) > 1:
             said = f"{words.number(rows.value.min(), metric)} – {words.number(rows.value.max(), metric)}"
-        question = f"{words.question(task).word} {words.metric_name(metric)}"
+        question = f"{words.question(task).title} {words.metric_name(metric)}"
         found[question] = (said, words.number(row.chance, metric))
     return found
 
