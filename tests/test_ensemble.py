@@ -16,6 +16,7 @@ from sightwave.decode.retrieve import Retrieve
 from sightwave.embeddings import Embeddings
 from sightwave.encoders.project import EEGProject
 from sightwave.errors import RecipeError
+from sightwave.fold import Fold
 from sightwave.losses.contrastive import InfoNCE
 from sightwave.losses.labels import CrossEntropy
 from sightwave.preprocess import Average, Standardise
@@ -115,10 +116,19 @@ def test_cosines_of_what_is_joined_are_means_and_spaces_may_differ_by_member():
     assert both.others == ()
 
 
-@pytest.mark.parametrize("n", [0, 1000])
-def test_a_number_of_members_that_cannot_be_is_refused(n):
-    with pytest.raises(RecipeError, match="from 1 to 999"):
-        replace(ALONE, ensemble=n)
+def test_each_members_gallery_is_made_once_for_all_numbers_of_repetitions(tmp_path, monkeypatch):
+    made, make = [], Fold._targets
+    monkeypatch.setattr(Fold, "_targets", lambda fold, decoder: made.append(decoder.seed) or make(fold, decoder))
+    run(replace(THREE, repetitions=(1, 2), tasks=THREE.tasks[:1]), out=tmp_path, **QUICK)
+    assert sorted(made) == [0, 0, 1000, 2000]  # the first once more, for the best noise-free map
+
+
+def test_ensembles_without_members_or_with_members_in_common_are_refused(tmp_path):
+    with pytest.raises(RecipeError, match="from 1 on"):
+        replace(ALONE, ensemble=0)
+    with pytest.raises(RecipeError, match="below 1000"):
+        run(THREE, out=tmp_path, seeds=(0, 1000))
+    assert ALONE.seeds_of(1000) == [1000]
 
 
 def test_epochs_of_an_ensemble_are_not_peeked_at(tmp_path):

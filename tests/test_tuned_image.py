@@ -125,7 +125,8 @@ def test_the_gallery_is_what_the_tower_has_become(stimuli):
     for n in (1, 2):
         fold = Fold(replace(recipe, ensemble=n), recipe.split(trials)[0], stimuli, subjects=("01",), device="cpu")
         decoder = fold.train(0)
-        gallery = fold.decode(decoder, trials).targets[image.space].vectors
+        (decoded,) = fold.decode(decoder, [trials])
+        gallery = decoded.targets[image.space].vectors
         with torch.no_grad():
             np.testing.assert_array_equal(gallery, decoder.towers[image.space](torch.arange(len(stimuli))).numpy())
         assert np.abs(gallery - ClipImage().embed(stimuli, ()).vectors).max() > 1e-3

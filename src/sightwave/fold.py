@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -188,28 +188,25 @@ class Fold:
             for space, t in self._targets(decoder).items()
         }
 
-    def ask_noise_free(self, decoder: Decoder, known: Mapping[str, Embeddings], trials: Trials) -> list[Predictions]:
+    def ask_noise_free(self, known: Mapping[str, Embeddings], decoded: Decoded) -> list[Predictions]:
         """Ask what was seen, category or item of a gallery, of noise-free vectors instead of decoded trials.
 
         Parameters
         ----------
-        decoder : Decoder
-            Its towers make the gallery.
         known : mapping of str to Embeddings
-            Space -> every stimulus, as `noise_free` made them.
-        trials : Trials
-            Prepared test trials; only their events are read.
+            Space -> every stimulus, as `noise_free` made them by the towers of the same decoder.
+        decoded : Decoded
+            Its gallery is searched; of an ensemble, that of the first member.
         """
-        ids, events = trials.events["stimulus"].to_numpy(), trials.events.assign(fold=self.name, seed=decoder.seed)
-        spaces = {space: e.at(ids) for space, e in known.items()}
-        decoded = Decoded(spaces, self._targets(decoder), self.stimuli, events, trials.repetitions)
-        return [task.predict(decoded) for task in self.recipe.tasks if _has_ceiling(task)]
+        ids = decoded.events["stimulus"].to_numpy()
+        without = replace(decoded, eeg={space: e.at(ids) for space, e in known.items()})
+        return [task.predict(without) for task in self.recipe.tasks if _has_ceiling(task)]
 
     def ask(self, decoder: Decoder, decoded: Decoded) -> list[Predictions]:
         """Put every task's question to decoded trials."""
         if any(task.needs_train for task in self.recipe.tasks):
             own, *others = (
-                replace(d, train=self._decode(member, self._train))
+                replace(d, train=self._decode(member, self._train, d.targets))
                 for member, d in zip(decoder.members, (decoded, *decoded.others), strict=True)
             )
             decoded = replace(own, others=tuple(others))
@@ -234,7 +231,8 @@ class Fold:
             if not path.exists():  # it stopped early
                 break
             _put(decoder.aligner, decoder.towers, files.load_tensors(path)[0])
-            said.append(self.recipe.tasks[0].predict(self.decode(decoder, trials)))
+            (decoded,) = self.decode(decoder, [trials])
+            said.append(self.recipe.tasks[0].predict(decoded))
         _put(decoder.aligner, decoder.towers, own)
         return said
 
@@ -303,16 +301,18 @@ class Fold:
             for space, tower in decoder.towers.items()
         }
 
-    def decode(self, decoder: Decoder, trials: Trials) -> Decoded:
-        """Put prepared trials, and every stimulus, into every space, by each member of an ensemble."""
-        own, *others = (self._decode(member, trials) for member in decoder.members)
-        return replace(own, others=tuple(replace(o, events=own.events) for o in others))
+    def decode(self, decoder: Decoder, parts: Sequence[Trials]) -> Iterator[Decoded]:
+        """Put prepared trials, part by part, into every space, by each member of an ensemble; stimuli but once."""
+        targets = [self._targets(member) for member in decoder.members]
+        for trials in parts:
+            own, *others = (self._decode(m, trials, t) for m, t in zip(decoder.members, targets, strict=True))
+            yield replace(own, others=tuple(replace(o, events=own.events) for o in others))
 
-    def _decode(self, decoder: Decoder, trials: Trials) -> Decoded:
+    def _decode(self, decoder: Decoder, trials: Trials, targets: dict[str, Embeddings]) -> Decoded:
         z, ids = decode(decoder.aligner, self._trial_set(trials), device=self.device), trials.events["stimulus"]
         spaces = {space: Embeddings(v, ids.to_numpy(), space) for space, v in z.items()}
         events = trials.events.assign(fold=self.name, seed=decoder.seed)
-        return Decoded(spaces, self._targets(decoder), self.stimuli, events, trials.repetitions)
+        return Decoded(spaces, targets, self.stimuli, events, trials.repetitions)
 
 
 def _has_ceiling(task: Task) -> bool:

@@ -25,8 +25,8 @@ from sightwave.targets.base import Target
 from sightwave.targets.clip import ClipImage, ClipText
 from sightwave.train import Solve, Stage
 
-MOST_MEMBERS = 1000
-"""Decoders of an ensemble stay below this; see `seeds_of`."""
+NEXT_MEMBER = 1000
+"""What is added to a seed for each further decoder of an ensemble."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +113,8 @@ class Recipe:
             raise RecipeError(f"Two tasks are called {twice!r}: they ask the same. Remove one.")
         if any(n is not None and n < 1 for n in self.repetitions):
             raise RecipeError(f"Recipe.repetitions are counts from 1 on, or None for all; got {self.repetitions}.")
-        if not 1 <= self.ensemble < MOST_MEMBERS:
-            raise RecipeError(f"Recipe.ensemble is a number of decoders from 1 to 999, got {self.ensemble}.")
+        if self.ensemble < 1:
+            raise RecipeError(f"Recipe.ensemble is a number of decoders from 1 on, got {self.ensemble}.")
         if self.unknown_subjects not in ("refuse", "mean"):
             raise RecipeError(f"Recipe.unknown_subjects must be 'refuse' or 'mean', got {self.unknown_subjects!r}.")
         known = {t.space for t in self.targets}
@@ -139,8 +139,16 @@ class Recipe:
         return tuple(dict.fromkeys(space for stage in self.stages for space in stage.spaces))
 
     def seeds_of(self, seed: int) -> list[int]:
-        """Return the seeds of the decoders that answer together for one seed; the first is the seed itself."""
-        return [seed + MOST_MEMBERS * m for m in range(self.ensemble)]
+        """Return the seeds of the decoders that answer together for one seed; the first is the seed itself.
+
+        Raises
+        ------
+        RecipeError
+            If another seed's ensemble could have one of them, too.
+        """
+        if self.ensemble > 1 and not 0 <= seed < NEXT_MEMBER:
+            raise RecipeError(f"Seeds of an ensemble are numbers below {NEXT_MEMBER}, got {seed}.")
+        return [seed + NEXT_MEMBER * m for m in range(self.ensemble)]
 
     @property
     def selection(self) -> str:

@@ -117,6 +117,7 @@ def run(
         raise RecipeError("There is no epoch to choose among: the last stage of this recipe is solved in closed form.")
     if peek and recipe.ensemble > 1:
         raise RecipeError("Epochs of an ensemble are not scored one by one: set ensemble=1, or leave --peek out.")
+    wanted = [member for seed in seeds for member in recipe.seeds_of(seed)]
     for target in recipe.targets:
         target.check()
 
@@ -150,7 +151,6 @@ def run(
     costs: list[Cost] = []
     learnt: dict[str, dict[str, np.ndarray]] = {}
     keepers = account.keepers(recipe)
-    wanted = [member for seed in seeds for member in recipe.seeds_of(seed)]
     peeked: list[list[Predictions]] = []
     for f, split in enumerate(splits):
         fold = Fold(recipe, split, stimuli, subjects=subjects, device=device)
@@ -178,20 +178,19 @@ def run(
         why += "; PEEK: each epoch is scored on this test part" if peek else ""
         known = None if features is None else fold.noise_free(decoders[0], features)
         test = open_test(split.test, ledger=ledger, key=sealed, run=this_run, recipe=str(who["recipe"]), why=why)
-        for n in levels:
-            raw = test if n == 1 else test.average(at_most=n)
-            ready = fold.prepare(raw)
-            for decoder in decoders:
-                decoded = fold.decode(decoder, ready)
+        raws = [test if n == 1 else test.average(at_most=n) for n in levels]
+        ready = [fold.prepare(raw) for raw in raws]
+        for decoder in decoders:
+            for n, raw, decoded in zip(levels, raws, fold.decode(decoder, ready), strict=True):
                 for keeper in keepers:
                     fold.keep(decoder, keeper, raw, decoded, n, nulls=n == levels[-1])
                 for task, answer in zip(recipe.tasks, fold.ask(decoder, decoded), strict=True):
                     said.setdefault((task.name, n), []).append(answer)
-            for answer in fold.ask_noise_free(decoders[0], known, ready) if known else ():
-                free.setdefault((answer.task, n), []).append(answer)
-        opened.append(raw)
+                for answer in fold.ask_noise_free(known, decoded) if known and decoder is decoders[0] else ():
+                    free.setdefault((answer.task, n), []).append(answer)
+        opened.append(raws[-1])
         for seed, decoder in zip(seeds, decoders if peek else (), strict=False):
-            peeked.append(fold.after_each_epoch(decoder, each := _epochs(unfinished, f, seed), ready))
+            peeked.append(fold.after_each_epoch(decoder, each := _epochs(unfinished, f, seed), ready[-1]))
             shutil.rmtree(each, ignore_errors=True)
 
     drawn = {"n_permutations": n_permutations, "n_bootstrap": n_bootstrap}

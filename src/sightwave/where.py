@@ -171,7 +171,8 @@ def where(
         for split, raw in zip(splits, opened, strict=True):
             fold = Fold(small, split, stimuli, subjects=subjects, device=device)
             decoder = fold.train(0)
-            said += fold.ask(decoder, fold.decode(decoder, fold.prepare(raw)))
+            (decoded,) = fold.decode(decoder, [fold.prepare(raw)])
+            said += fold.ask(decoder, decoded)
         scores = score(
             [Predictions.pool(said)], {task.name: task.metrics[:1]}, n_permutations=n_permutations,
             n_bootstrap=n_bootstrap,
