@@ -121,11 +121,17 @@ class ClipImage(Target):
         """Map rows of ``stimuli.ids``, (B,), to embeddings, (B, D): a lookup table, or the tower that learns."""
         if self.tune == "frozen":
             return super().tower(stimuli, train)
-        model, processor = self._tower(folder_of(self.model, "image"))
+        folder = folder_of(self.model, "image")
+        model, processor = self._tower(folder)
         look = partial(processor, do_rescale=False, do_normalize=False)
-        pixels = [self._pixels(look, stimuli, part) for part in _parts(stimuli.ids, self.batch_size)]
+        what = {"ids": stimuli.ids, "stimuli": stimuli.key, "view": content(self.view)}
+
+        def rows(start: int, stop: int) -> np.ndarray:
+            return self._pixels(look, stimuli, stimuli.ids[start:stop]).numpy().astype(np.uint8)
+
+        pixels = torch.from_numpy(_made("pixels", stimuli, folder, what, rows))  # read once, for all seeds and members
         return clip_tower_image.ImageTower(
-            model, torch.cat(pixels).to(torch.uint8).to(model.device), torch.arange(len(stimuli)),
+            model, pixels.to(model.device), torch.arange(len(stimuli)),
             mean=processor.image_mean, std=processor.image_std, tune=self.tune, layer=self.layer, pool=self.pool,
             rank=self.rank, batch_size=self.batch_size,
         )  # fmt: skip
@@ -143,9 +149,9 @@ class ClipImage(Target):
 
     def _vectors(self, model: Any, processor: Any, stimuli: Stimuli, ids: np.ndarray) -> np.ndarray:
         vectors = []
-        for part in _parts(ids, self.batch_size):
-            pixels = self._pixels(processor, stimuli, part).to(model.device)
-            vectors.append(self._forward(model, pixels).float().cpu().numpy())
+        for start in range(0, len(ids), self.batch_size):
+            pixels = self._pixels(processor, stimuli, ids[start : start + self.batch_size])
+            vectors.append(self._forward(model, pixels.to(model.device)).float().cpu().numpy())
         return np.concatenate(vectors)
 
     def _pixels(self, processor: Callable[..., Any], stimuli: Stimuli, ids: np.ndarray) -> Tensor:
@@ -274,10 +280,6 @@ class ClipText(Target):
         return np.stack([group.mean(0) for group in np.split(each, ends)])
 
 
-def _parts(ids: np.ndarray, size: int) -> list[np.ndarray]:
-    return [ids[start : start + size] for start in range(0, len(ids), size)]
-
-
 def _check_tuning(target: ClipImage | ClipText, tunings: tuple[str, ...]) -> None:
     if target.tune not in tunings:
         raise one_of(f"tuning of {type(target).__name__}", target.tune, tunings)
@@ -294,14 +296,18 @@ def _tokens(model: Any, tokenizer: Any, texts: np.ndarray) -> Any:
 def _embeddings(
     space: str, stimuli: Stimuli, folder: Path, what: dict[str, Any], make: Callable[[int, int], np.ndarray]
 ) -> Embeddings:
-    """Make the vectors, or read them from the cache; pictures without a content key are never cached."""
-    if stimuli.key:
-        key = {"folder": fingerprint(folder), "space": space, **what}
-        name = space.replace("/", "--")[:120]  # a file's name has room for so many, and the key tells the rest
-        vectors = cached_rows(name, key, len(stimuli), make)
-    else:
-        vectors = make(0, len(stimuli))
-    return Embeddings(vectors, stimuli.ids, space)
+    return Embeddings(_made(space, stimuli, folder, what, make), stimuli.ids, space)
+
+
+def _made(
+    space: str, stimuli: Stimuli, folder: Path, what: dict[str, Any], make: Callable[[int, int], np.ndarray]
+) -> np.ndarray:
+    """Make an array, or read it from the cache; what comes of pictures without a content key is never cached."""
+    if not stimuli.key:
+        return make(0, len(stimuli))
+    key = {"folder": fingerprint(folder), "space": space, **what}
+    name = space.replace("/", "--")[:120]  # a file's name has room for so many, and the key tells the rest
+    return cached_rows(name, key, len(stimuli), make)
 
 
 def _name(model: str | Path) -> str:

@@ -47,6 +47,8 @@ class Tower(nn.Module, ABC):
     https://arxiv.org/abs/2106.09685, by peft, with alpha = 2 rank and no dropout.
     """
 
+    entrance: tuple[str, ...] = ("embeddings",)
+    """What is needed before the first block alone."""
     row_N: Tensor
     start_ULW: Tensor | None
     end_UW: Tensor | None
@@ -114,9 +116,6 @@ class Tower(nn.Module, ABC):
         if torch.is_grad_enabled():
             return self._embed(u)[back_B]
         return torch.cat([self._embed(some) for some in u.split(self.batch_size)])[back_B]
-
-    entrance: tuple[str, ...] = ("embeddings",)
-    """What is needed before the first block alone."""
 
     @abstractmethod
     def enter(self, u: Tensor) -> Tensor:
