@@ -1,16 +1,17 @@
 """Which of 200 new pictures was seen, from the parts that did best on another phantom: nothing here is published.
 
     sightwave run best --subjects 01
-    sightwave run best:things-eeg2 --data DIR --clip openai/clip-vit-large-patch14
+    sightwave run best:things-eeg2 --data DIR --clip openai/clip-vit-base-patch32
 
 The positive spatial filters of `multi_blur`, towards a mixture of CLIP's embedding of the very picture and EVNet's
 responses to it, by one learnt weight each; three decoders answer together. Chosen in another phantom world (seed 7, one
 subject, one seed, 60 epochs, top-1 of 200 pictures from 1, 4 and 20 repetitions): one decoder 22.8, 58.5 and 89.0 %,
-three 26.7, 68.0 and 89.5 %; with LoRA on the vision tower (``best:lora``, one decoder) 22.0, 57.5 and 87.5 %, with its
-last block and projection freed 21.9, 59.5 and 87.5 %, with the projection alone 22.1, 58.0 and 89.0 %. So the ensemble
-gains and tuning does not. Encoder and target were chosen there before, after 30 epochs and from 20 repetitions: these
-filters 78.0 %, with twelve levels of blur 74.0 %, with eight and EVNet 79.5 %; EEGProject 52.5 %, with blur 38.0 %,
-towards layer 3 of 4 of CLIP 46.5 %. One world and 200 pictures tell encoders apart, and not these targets.
+three 26.7, 68.0 and 89.5 %; one decoder with LoRA on the vision tower (``best:lora`` has three) 22.0, 57.5 and 87.5 %,
+with its last block and projection freed 21.9, 59.5 and 87.5 %, with the projection alone 22.1, 58.0 and 89.0 %. So the
+ensemble gains and tuning does not. Encoder and target were chosen there before, after 30 epochs and from 20
+repetitions: these filters 78.0 %, with twelve levels of blur 74.0 %, with eight and EVNet 79.5 %; EEGProject 52.5 %,
+with blur 38.0 %, towards layer 3 of 4 of CLIP 46.5 %. One world and 200 pictures tell encoders apart, and not these
+targets.
 
 On real recordings blurred pictures and early layers are better targets than CLIP's last, by 20 points and more, and
 LoRA on the vision tower gave the best published score of a fixed epoch: 86.7 % top-1 and 98.4 % top-5 over ten subjects
