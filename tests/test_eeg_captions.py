@@ -61,6 +61,35 @@ def test_the_scores_are_made_from_the_folder_alone_and_agree_with_those_of_the_r
     assert result.opened == 1
 
 
+def test_an_ensemble_keeps_captions_as_one_decoder_does(result, out):
+    # solved in closed form, members are alike, so that together they say what one says
+    sw.run(replace(RECIPE, ensemble=2), name="two", out=out, n_permutations=20, n_bootstrap=20)
+    one, two = (kept(r)[0] for r in (result, Result.load(next(out.glob("two-*")))))
+    dim = one.banks.shape[2]
+    assert (two.banks.shape[2], two.vectors["4"].shape[1], two.untuned.shape[1]) == (2 * dim, 2 * dim, dim)
+    np.testing.assert_array_equal(two.nearest, one.nearest)
+    for every in (False, True):
+        together, alone = (from_eeg(k, every=every, n_bootstrap=20).table for k in (two, one))
+        pd.testing.assert_frame_equal(together, alone, atol=1e-4)
+
+
+def test_an_ensemble_that_tunes_the_text_tower_keeps_what_each_member_has_learnt(out):
+    tuned = sw.ClipText("phantom", tune="text-projection")
+    loss = partial(sw.InfoNCE, space=tuned.space)
+    recipe = replace(
+        RECIPE, targets=(tuned,), stages=(sw.Stage(losses=(loss,), epochs=2, batch_size=64),), ensemble=2,
+        tasks=(sw.Retrieve(tuned.space),), repetitions=(None,),
+    )  # fmt: skip
+    result = sw.run(recipe, name="tuned", out=out, n_permutations=20, n_bootstrap=20)
+    k = kept(result)[0]
+    own, other = np.split(k.banks[0], 2, axis=1)
+    assert not np.allclose(own, other)  # the members' towers
+    assert k.untuned.shape == own.shape
+    scored = from_eeg(k, n_bootstrap=20)
+    assert scored.value("recall@1") == pytest.approx(result.score("recall@1"))
+    assert scored.value("recall@1", "ceiling") > 0.5
+
+
 def test_eeg_lies_between_its_nulls_and_its_ceiling(scored):
     table = scored.table.set_index("score")
     for score in (

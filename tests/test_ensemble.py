@@ -131,6 +131,19 @@ def test_ensembles_without_members_or_with_members_in_common_are_refused(tmp_pat
     assert ALONE.seeds_of(1000) == [1000]
 
 
-def test_epochs_of_an_ensemble_are_not_peeked_at(tmp_path):
-    with pytest.raises(RecipeError, match="ensemble=1"):
-        run(THREE, out=tmp_path, peek=True)
+def test_epochs_of_an_ensemble_are_peeked_at_together(tmp_path, ensemble):
+    peeked = run(THREE, out=tmp_path, peek=True, **QUICK)
+    for a, b in zip(ensemble.predictions, peeked.predictions, strict=True):
+        np.testing.assert_array_equal(a.scores, b.scores)
+    p = peeked.data["peek"]
+    assert len(p["curve"]) == 3
+    assert p["curve"][-1] == pytest.approx(p["honest"]) == peeked.score("recall@1", task=THREE.tasks[0].name)
+    assert len(p["chosen"]) == 1  # one epoch for all members
+    assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_the_training_part_is_decoded_once_for_all_numbers_of_repetitions(tmp_path, monkeypatch):
+    asked, decode = [], Fold._decode
+    monkeypatch.setattr(Fold, "_decode", lambda *a: asked.append(a[-1]) or decode(*a))
+    run(replace(THREE, repetitions=(1, 2), tasks=(Probe(),)), out=tmp_path, **QUICK)
+    assert len(asked) == 3 + 2 * 3

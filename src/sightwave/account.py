@@ -90,16 +90,17 @@ def _pools(recipe: Recipe, predictions: Sequence[Predictions], n: int) -> dict[s
 def keepers(recipe: Recipe) -> list[Keeper]:
     """Make one for each caption space that a task searches: what is asked of captions later is answered from it.
 
-    None for an ensemble, whose members may each have a text tower of their own.
-
     Parameters
     ----------
     recipe : Recipe
     """
     target = {t.space: t for t in recipe.targets}
     asked = [task for task in recipe.tasks if isinstance(task, Retrieve) and task.space.startswith(TEXT)]
-    first = {task.space: task for task in reversed(asked) if recipe.ensemble == 1}
-    return [Keeper(task.name, target[space], everything=task.gallery == "all") for space, task in first.items()]
+    first = {task.space: task for task in reversed(asked)}
+    return [
+        Keeper(task.name, target[space], everything=task.gallery == "all", members=recipe.ensemble)
+        for space, task in first.items()
+    ]
 
 
 def kept(

@@ -15,7 +15,7 @@ from torch import nn
 from sightwave import files
 from sightwave.align import STRANGER, Aligner
 from sightwave.cache import stored
-from sightwave.decode.base import Decoded, Task
+from sightwave.decode.base import Decoded, Task, joined, side_by_side
 from sightwave.decode.captions import Keeper, most_alike, noise_like
 from sightwave.decode.classify import Classify
 from sightwave.decode.retrieve import Retrieve
@@ -202,38 +202,34 @@ class Fold:
         without = replace(decoded, eeg={space: e.at(ids) for space, e in known.items()})
         return [task.predict(without) for task in self.recipe.tasks if _has_ceiling(task)]
 
-    def ask(self, decoder: Decoder, decoded: Decoded) -> list[Predictions]:
+    def ask(self, decoded: Decoded) -> list[Predictions]:
         """Put every task's question to decoded trials."""
-        if any(task.needs_train for task in self.recipe.tasks):
-            own, *others = (
-                replace(d, train=self._decode(member, self._train, d.targets))
-                for member, d in zip(decoder.members, (decoded, *decoded.others), strict=True)
-            )
-            decoded = replace(own, others=tuple(others))
         return [task.answer(decoded) for task in self.recipe.tasks]
 
     @torch.no_grad()
-    def after_each_epoch(self, decoder: Decoder, epochs: Path, trials: Trials) -> list[Predictions]:
+    def after_each_epoch(self, decoder: Decoder, epochs: Sequence[Path], trials: Trials) -> list[Predictions]:
         """Put the first task's question after each epoch of the last stage; the decoder ends with its own weights.
 
         Parameters
         ----------
         decoder : Decoder
-        epochs : Path
-            Where `train` kept the weights.
+        epochs : sequence of Path
+            Where `train` kept the weights, one for each member. An ensemble answers after each epoch that all have had.
         trials : Trials
             Prepared test trials.
         """
-        own, said = _learnt(decoder.aligner, decoder.towers), []
+        own, said = [_learnt(m.aligner, m.towers) for m in decoder.members], []
         last = self.recipe.stages[-1]
         for done in range(1, last.epochs + 1 if isinstance(last, Stage) else 1):
-            path = epochs / _EPOCH.format(done)
-            if not path.exists():  # it stopped early
+            paths = [folder / _EPOCH.format(done) for folder in epochs]
+            if not all(path.exists() for path in paths):  # one stopped early
                 break
-            _put(decoder.aligner, decoder.towers, files.load_tensors(path)[0])
+            for member, path in zip(decoder.members, paths, strict=True):
+                _put(member.aligner, member.towers, files.load_tensors(path)[0])
             (decoded,) = self.decode(decoder, [trials])
-            said.append(self.recipe.tasks[0].predict(decoded))
-        _put(decoder.aligner, decoder.towers, own)
+            said.append(self.recipe.tasks[0].answer(decoded))
+        for member, weights_ in zip(decoder.members, own, strict=True):
+            _put(member.aligner, member.towers, weights_)
         return said
 
     def keep(self, decoder: Decoder, keeper: Keeper, raw: Trials, decoded: Decoded, n: int, *, nulls: bool) -> None:
@@ -252,19 +248,24 @@ class Fold:
         nulls : bool
             Whether to decode noise in their place, and to look for the training trials most like them.
         """
-        space = keeper.target.space
-        mine, targets = decoded.eeg[space].vectors, decoded.targets[space]
+        space, as_one = keeper.target.space, joined(decoded)
+        mine, targets = as_one.eeg[space].vectors, as_one.targets[space]
         if not nulls:
             return keeper.add(n, mine, targets)
-        nearest = self._train.events["stimulus"].to_numpy()[
-            most_alike(mine, self._vectors(decoder, self._train, space))
-        ]
+        train = self._train.events["stimulus"].to_numpy()
+        nearest = train[most_alike(mine, self._vectors(decoder, self._train, space))]
         alone = all(step.each_alone or step.train_only for step in self.steps)
         parts = [self._vectors(decoder, self.prepare(part), space) for part in noise_like(raw, alone, decoder.seed)]
         return keeper.add(n, mine, targets, noise=np.concatenate(parts), nearest=nearest)
 
     def _vectors(self, decoder: Decoder, trials: Trials, space: str) -> np.ndarray:
-        return decode(decoder.aligner, self._trial_set(trials), device=self.device)[space]
+        """Put prepared trials into one space, as `joined` has them."""
+        ids = trials.events["stimulus"].to_numpy()
+        own, *others = (
+            {space: Embeddings(decode(m.aligner, self._trial_set(trials), device=self.device)[space], ids, space)}
+            for m in decoder.members
+        )
+        return (side_by_side([own, *others]) if others else own)[space].vectors
 
     def _build(self, seed: int) -> tuple[Aligner, dict[str, nn.Module]]:
         """Make an untrained aligner and its towers, with weights drawn from the seed."""
@@ -303,12 +304,17 @@ class Fold:
 
     def decode(self, decoder: Decoder, parts: Sequence[Trials]) -> Iterator[Decoded]:
         """Put prepared trials, part by part, into every space, by each member of an ensemble; stimuli but once."""
-        targets = [self._targets(member) for member in decoder.members]
+        members = [(member, self._targets(member)) for member in decoder.members]
+        learns = any(task.needs_train for task in self.recipe.tasks)
+        trains = [self._decode(*member, self._train) if learns else None for member in members]
         for trials in parts:
-            own, *others = (self._decode(m, trials, t) for m, t in zip(decoder.members, targets, strict=True))
+            own, *others = (
+                replace(self._decode(*member, trials), train=train)
+                for member, train in zip(members, trains, strict=True)
+            )
             yield replace(own, others=tuple(replace(o, events=own.events) for o in others))
 
-    def _decode(self, decoder: Decoder, trials: Trials, targets: dict[str, Embeddings]) -> Decoded:
+    def _decode(self, decoder: Decoder, targets: dict[str, Embeddings], trials: Trials) -> Decoded:
         z, ids = decode(decoder.aligner, self._trial_set(trials), device=self.device), trials.events["stimulus"]
         spaces = {space: Embeddings(v, ids.to_numpy(), space) for space, v in z.items()}
         events = trials.events.assign(fold=self.name, seed=decoder.seed)

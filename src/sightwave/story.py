@@ -115,8 +115,6 @@ def run(
     device = _device(device)
     if peek and not isinstance(recipe.stages[-1], Stage):
         raise RecipeError("There is no epoch to choose among: the last stage of this recipe is solved in closed form.")
-    if peek and recipe.ensemble > 1:
-        raise RecipeError("Epochs of an ensemble are not scored one by one: set ensemble=1, or leave --peek out.")
     wanted = [member for seed in seeds for member in recipe.seeds_of(seed)]
     for target in recipe.targets:
         target.check()
@@ -184,14 +182,16 @@ def run(
             for n, raw, decoded in zip(levels, raws, fold.decode(decoder, ready), strict=True):
                 for keeper in keepers:
                     fold.keep(decoder, keeper, raw, decoded, n, nulls=n == levels[-1])
-                for task, answer in zip(recipe.tasks, fold.ask(decoder, decoded), strict=True):
+                for task, answer in zip(recipe.tasks, fold.ask(decoded), strict=True):
                     said.setdefault((task.name, n), []).append(answer)
                 for answer in fold.ask_noise_free(known, decoded) if known and decoder is decoders[0] else ():
                     free.setdefault((answer.task, n), []).append(answer)
         opened.append(raws[-1])
         for seed, decoder in zip(seeds, decoders if peek else (), strict=False):
-            peeked.append(fold.after_each_epoch(decoder, each := _epochs(unfinished, f, seed), ready[-1]))
-            shutil.rmtree(each, ignore_errors=True)
+            each = [_epochs(unfinished, f, member) for member in recipe.seeds_of(seed)]
+            peeked.append(fold.after_each_epoch(decoder, each, ready[-1]))
+            for epochs in each:
+                shutil.rmtree(epochs, ignore_errors=True)
 
     drawn = {"n_permutations": n_permutations, "n_bootstrap": n_bootstrap}
     found = (

@@ -172,7 +172,7 @@ def where(
             fold = Fold(small, split, stimuli, subjects=subjects, device=device)
             decoder = fold.train(0)
             (decoded,) = fold.decode(decoder, [fold.prepare(raw)])
-            said += fold.ask(decoder, decoded)
+            said += fold.ask(decoded)
         scores = score(
             [Predictions.pool(said)], {task.name: task.metrics[:1]}, n_permutations=n_permutations,
             n_bootstrap=n_bootstrap,

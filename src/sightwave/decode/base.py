@@ -107,7 +107,7 @@ class Task(ABC):
 
     def answer(self, decoded: Decoded) -> Predictions:
         """Score every candidate for every trial, as the whole ensemble does: by the mean of its cosines."""
-        return self.predict(joined(decoded) if decoded.others else decoded)
+        return self.predict(joined(decoded))
 
 
 def joined(decoded: Decoded) -> Decoded:
@@ -120,16 +120,25 @@ def joined(decoded: Decoded) -> Decoded:
     Returns
     -------
     Decoded
-        Without others; every space has as many times its dimensions as there are members.
+        Without others; every space has as many times its dimensions as there are members. One decoder is left as it is.
     """
+    if not decoded.others:
+        return decoded
     members = (decoded, *decoded.others)
     trains = [member.train for member in members if member.train is not None]
     train = joined(replace(trains[0], others=tuple(trains[1:]))) if trains else None
-    eeg, targets = _side_by_side([m.eeg for m in members]), _side_by_side([m.targets for m in members])
+    eeg, targets = side_by_side([m.eeg for m in members]), side_by_side([m.targets for m in members])
     return replace(decoded, eeg=eeg, targets=targets, train=train, others=())
 
 
-def _side_by_side(members: Sequence[Mapping[str, Embeddings]]) -> dict[str, Embeddings]:
+def side_by_side(members: Sequence[Mapping[str, Embeddings]]) -> dict[str, Embeddings]:
+    """Put the unit vectors of several members side by side in every space.
+
+    Parameters
+    ----------
+    members : sequence of mapping of str to Embeddings
+        Space -> vectors of the same items in the same order.
+    """
     return {
         space: replace(first, vectors=np.concatenate([m[space].unit() for m in members], axis=1))
         for space, first in members[0].items()

@@ -47,11 +47,13 @@ class Kept:
     items : DataFrame
         One row per caption: `stimulus`, `label`, `text`, `first` (the picture's fullest caption), `searched`.
     banks : ndarray, shape (n_banks, n_items, dim)
-        Vectors of the captions; several where each decoder has tuned a text tower of its own.
+        Vectors of the captions; several where each decoder has tuned a text tower of its own. Those of an ensemble, and
+        its decoded vectors, are its members' side by side.
     images : Embeddings or None
         The pictures of the captions that are searched, by the image half of the same CLIP.
     untuned : ndarray, shape (n_items, dim), or None
-        The captions by CLIP as it was, where the text tower was tuned: the pictures are compared with these.
+        The captions by CLIP as it was, where the text tower was tuned or several decoders answer together: the pictures
+        are compared with these.
     everything : bool
         Whether every trial searches all captions, or those of its fold's test pictures.
     prior : dict of str to int
@@ -91,10 +93,12 @@ class Keeper:
         What makes the task's space.
     everything : bool
         Whether the gallery holds the pictures of the training part, too.
+    members : int
+        How many decoders answer together; their vectors come side by side, see `decode.base.joined`.
     """
 
-    def __init__(self, task: str, target: Target, *, everything: bool = False):
-        self.task, self.target, self.everything = task, target, everything
+    def __init__(self, task: str, target: Target, *, everything: bool = False, members: int = 1):
+        self.task, self.target, self.everything, self.members = task, target, everything, members
         self._vectors: dict[int, list[np.ndarray]] = {}
         self._bank: dict[int, list[np.ndarray]] = {}
         self._noise: list[np.ndarray] = []
@@ -162,7 +166,8 @@ class Keeper:
         vectors = np.stack([bank.at(items["stimulus"].to_numpy()).vectors for bank in banks]).astype(np.float32)
         if more and not items["first"].all():
             further = ~items["first"].to_numpy()
-            vectors[0, further] = _embed_texts(self.target, items["text"][further].tolist(), stimuli.key)
+            texts = _embed_texts(self.target, items["text"][further].tolist(), stimuli.key)
+            vectors[0, further] = texts.vectors if self.members == 1 else np.tile(texts.unit(), self.members)
         tuned = getattr(self.target, "tune", "frozen") != "frozen"
         first = items["first"].to_numpy()
         place = dict(zip(items["stimulus"][first], np.flatnonzero(first), strict=True))
@@ -176,6 +181,8 @@ class Keeper:
             arrays[f"kept.{t}.bank.{p.repetitions}"] = np.concatenate(self._bank[n])
         if tuned:
             arrays[f"kept.{t}.untuned"] = _untuned(self.target, stimuli.at(items["stimulus"].to_numpy()))
+        elif self.members > 1:  # any member's part, for none has moved
+            arrays[f"kept.{t}.untuned"] = vectors[0, :, : vectors.shape[2] // self.members]
         try:
             images = self._images(stimuli.at(searched))
             arrays[f"kept.{t}.images"] = images.vectors.astype(np.float32)
@@ -283,10 +290,10 @@ def _untuned(target: Any, stimuli: Stimuli) -> np.ndarray:
     return vectors
 
 
-def _embed_texts(target: Target, texts: list[str], key: str) -> np.ndarray:
+def _embed_texts(target: Target, texts: list[str], key: str) -> Embeddings:
     """Embed captions that no stimulus has as its first."""
     each = pd.DataFrame(
         {"label": "", "captions": [(text,) for text in texts]}, index=[str(n) for n in range(len(texts))]
     )
     assert isinstance(target, ClipText)  # for the type checker
-    return replace(target, phrasing=0).embed(Stimuli(each, key=key), ()).vectors
+    return replace(target, phrasing=0).embed(Stimuli(each, key=key), ())
