@@ -216,6 +216,12 @@ def test_a_hub_that_cannot_be_reached_says_how_to_give_a_folder(monkeypatch):
         assert target.space.endswith("/nobody--no-such-clip")
 
 
+def test_a_folder_that_is_not_there_is_told_how_to_be_filled(tmp_path):
+    with pytest.raises(ModelMissing, match="No folder") as e:
+        ClipImage(tmp_path / "clip").embed(make_stimuli(), ())
+    assert f"hf download openai/clip-vit-large-patch14 --local-dir {tmp_path / 'clip'}" in str(e.value)
+
+
 def test_connection_errors_of_the_hub_become_model_missing(monkeypatch):
     import huggingface_hub
 

@@ -87,10 +87,11 @@ def _from_hub(name: str, kind: str) -> Path:
 
 
 def _how_to(name: str) -> str:
+    hub, folder = ("openai/clip-vit-large-patch14", name) if is_local(name) else (name, Path(name).name)
     return (
         'Give a local folder: `sightwave run --clip FOLDER`, or ClipImage(model="path/to/folder"). To get one, on a '
         "machine with network:\n"
-        f"  hf download {name} --local-dir {Path(name).name}\n"
+        f"  hf download {hub} --local-dir {folder}\n"
         "or take the tiny CLIP that is shipped, 'phantom', which knows the phantom's pictures and no photographs."
     )
 
