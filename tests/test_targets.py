@@ -144,6 +144,28 @@ def test_a_layer_is_the_towers_hidden_state_pooled(clip_folder, truth, layer):
     assert mean.space == f"clip-image/mini_clip/layer-{layer}-mean"
 
 
+def test_layers_of_a_mixture_are_read_in_one_pass_that_goes_no_deeper_than_they_lie(clip_folder, monkeypatch):
+    from transformers.models.clip.modeling_clip import CLIPEncoderLayer
+
+    stimuli = make_stimuli(key="")  # nothing is cached
+    layers = [ClipImage(clip_folder, layer=n, pool="mean") for n in (2, 0, 1)]
+    alone = [layer.embed(stimuli, ()).unit() for layer in layers]
+    opened, passed, pixels, forward = [], [], ClipImage._pixels, CLIPEncoderLayer.forward
+    monkeypatch.setattr(ClipImage, "_pixels", lambda *a: opened.extend(a[-1]) or pixels(*a))
+    monkeypatch.setattr(CLIPEncoderLayer, "forward", lambda *a, **kw: passed.append(1) or forward(*a, **kw))
+    tower = Fusion(tuple(layers), by="part", n_default=0).tower(stimuli, frozenset())
+    np.testing.assert_allclose(tower.table_NMD.numpy(), np.stack(alone, 1), atol=1e-5)
+    assert opened == stimuli.ids.tolist()
+    assert len(passed) == 2  # of 3 blocks
+
+
+def test_layers_that_are_read_together_are_cached_together(clip_folder, monkeypatch):
+    fusion = Fusion(tuple(ClipImage(clip_folder, layer=n) for n in (1, 3)), by="part", n_default=0)
+    first = fusion.tower(make_stimuli(), frozenset()).table_NMD
+    monkeypatch.delattr(ClipImage, "_tower")
+    torch.testing.assert_close(fusion.tower(make_stimuli(), frozenset()).table_NMD, first, rtol=0, atol=0)
+
+
 def test_a_view_is_applied_before_the_tower_and_named_in_the_space(clip_folder):
     viewed = ClipImage(clip_folder, view=Negative()).embed(make_stimuli(), ())
     by_hand = ClipImage(clip_folder).embed(make_stimuli(key="", pictures=255 - PICTURES), ())
@@ -163,7 +185,7 @@ def test_phrasings_differ_and_their_mean_is_of_unit_vectors(clip_folder):
 def test_an_embedding_is_made_once_and_read_back_byte_for_byte(clip_folder, cache, monkeypatch):
     first = ClipImage(clip_folder).embed(make_stimuli(), ())
     assert len(list(cache.iterdir())) == 1
-    monkeypatch.setattr(ClipImage, "_vectors", lambda *_: pytest.fail("the tower ran again"))
+    monkeypatch.setattr(ClipImage, "_read", lambda *_: pytest.fail("the tower ran again"))
     again = ClipImage(clip_folder, device="auto", batch_size=3).embed(make_stimuli(), ())
     assert again.vectors.tobytes() == first.vectors.tobytes()
 

@@ -6,7 +6,7 @@ unless a tower is tuned together with the EEG (`clip_tower`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -102,20 +102,7 @@ class ClipImage(Target):
         RecipeError
             If the tower has no such layer.
         """
-        folder = folder_of(self.model, "image")
-        what = {
-            "ids": stimuli.ids,
-            "stimuli": stimuli.key,
-            "layer": self.layer,
-            "pool": self.pool,
-            "view": content(self.view),
-        }
-        tower = cache(lambda: self._tower(folder))  # loaded once, and only if something is left to embed
-
-        def rows(start: int, stop: int) -> np.ndarray:
-            return self._vectors(*tower(), stimuli, stimuli.ids[start:stop])
-
-        return _embeddings(self.space, stimuli, folder, what, rows)
+        return embed_layers((self,), stimuli)[0]
 
     def tower(self, stimuli: Stimuli, train: Collection[str]) -> nn.Module:
         """Map rows of ``stimuli.ids``, (B,), to embeddings, (B, D): a lookup table, or the tower that learns."""
@@ -147,13 +134,6 @@ class ClipImage(Target):
             raise RecipeError(f"{folder.name} has the layers 0 to {n_layers}, got layer={self.layer}.")
         return model.to(_device(self.device)), processor
 
-    def _vectors(self, model: Any, processor: Any, stimuli: Stimuli, ids: np.ndarray) -> np.ndarray:
-        vectors = []
-        for start in range(0, len(ids), self.batch_size):
-            pixels = self._pixels(processor, stimuli, ids[start : start + self.batch_size])
-            vectors.append(self._forward(model, pixels.to(model.device)).float().cpu().numpy())
-        return np.concatenate(vectors)
-
     def _pixels(self, processor: Callable[..., Any], stimuli: Stimuli, ids: np.ndarray) -> Tensor:
         images = [see(stimuli, i, self.view) for i in ids]
         pixels: Tensor = processor(images=images, return_tensors="pt", input_data_format="channels_last")[
@@ -162,12 +142,54 @@ class ClipImage(Target):
         return pixels
 
     @torch.no_grad()
-    def _forward(self, model: Any, pixels: Tensor) -> Tensor:
-        out = model(pixel_values=pixels, output_hidden_states=self.layer is not None)
-        if self.layer is None:
-            return out.image_embeds
-        tokens = out.hidden_states[self.layer]
-        return tokens[:, 0] if self.pool == "cls" else tokens[:, 1:].mean(1)
+    def _read(self, model: Any, pixels: Tensor, layers: Sequence[Any]) -> Tensor:
+        """Return what each layer says of each picture side by side, (B, L * D); no block behind the last one is run."""
+        if None in layers:
+            embedded: Tensor = model(pixel_values=pixels).image_embeds
+            return embedded
+        vision = model.vision_model
+        states = [vision.pre_layrnorm(vision.embeddings(pixels))]
+        for block in vision.encoder.layers[: max(layers)]:
+            states.append(block(states[-1], None))
+        wanted = [states[n] for n in layers]
+        return torch.cat([h[:, 0] if self.pool == "cls" else h[:, 1:].mean(1) for h in wanted], 1)
+
+
+def embed_layers(targets: Sequence[ClipImage], stimuli: Stimuli) -> list[Embeddings]:
+    """Embed every picture by several layers of one frozen tower, in one pass over pictures and tower.
+
+    Parameters
+    ----------
+    targets : sequence of ClipImage
+        Alike but for their layers; the projected embedding comes alone.
+    stimuli : Stimuli
+
+    Returns
+    -------
+    list of Embeddings
+        One per target, as `ClipImage.embed` gives them.
+    """
+    layers = [target.layer for target in targets]
+    first = targets[int(np.argmax([n or 0 for n in layers]))]  # the deepest: where it is, all are
+    folder = folder_of(first.model, "image")
+    what = {
+        "ids": stimuli.ids,
+        "stimuli": stimuli.key,
+        "layer": layers if len(layers) > 1 else first.layer,
+        "pool": first.pool,
+        "view": content(first.view),
+    }
+    tower = cache(lambda: first._tower(folder))  # loaded once, and only if something is left to embed
+
+    def rows(start: int, stop: int) -> np.ndarray:
+        (model, processor), parts = tower(), []
+        for i in range(start, stop, first.batch_size):
+            pixels = first._pixels(processor, stimuli, stimuli.ids[i : min(i + first.batch_size, stop)])
+            parts.append(first._read(model, pixels.to(model.device), layers).float().cpu().numpy())
+        return np.concatenate(parts)
+
+    side_by_side = np.split(_made(first.space, stimuli, folder, what, rows), len(targets), axis=1)
+    return [Embeddings(v, stimuli.ids, target.space) for v, target in zip(side_by_side, targets, strict=True)]
 
 
 @dataclass(frozen=True)

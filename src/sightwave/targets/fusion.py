@@ -9,7 +9,7 @@ Shape suffixes: B batch, N stimuli, M parts, D embedding.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from sightwave.embeddings import Embeddings
 from sightwave.errors import RecipeError
 from sightwave.stimuli import Stimuli
 from sightwave.targets.base import Lookup, Target
-from sightwave.targets.clip import ClipImage
+from sightwave.targets.clip import ClipImage, embed_layers
 from sightwave.targets.views import BLUR_LEVELS, GaussianBlur
 
 SCALES = ("none", "unit", "standard")
@@ -120,8 +120,8 @@ class Fusion(Target):
     def tower(self, stimuli: Stimuli, train: Collection[str]) -> nn.Module:
         """Map rows of ``stimuli.ids``, (B,), to mixtures, (B, D); the weights are trained."""
         return FusionTower(
-            [part.tower(stimuli, train) for part in self.parts], len(stimuli), by=self.by, n_default=self.n_default,
-            start=self.start, normalise=self.normalise,
+            _towers(self.parts, stimuli, train), len(stimuli), by=self.by, n_default=self.n_default, start=self.start,
+            normalise=self.normalise,
         )  # fmt: skip
 
 
@@ -265,6 +265,22 @@ class FusionTower(nn.Module):
 
     def _scaled(self, x_BD: Tensor) -> Tensor:
         return F.normalize(x_BD, dim=1) if self.normalise else x_BD
+
+
+def _towers(parts: Sequence[Target], stimuli: Stimuli, train: Collection[str]) -> list[nn.Module]:
+    """Make the tower of each part; several layers of one frozen CLIP are read in one pass over the pictures."""
+    alike: dict[ClipImage, dict[int, ClipImage]] = {}
+    for n, part in enumerate(parts):
+        if isinstance(part, ClipImage) and part.layer is not None and part.tune == "frozen":
+            alike.setdefault(replace(part, layer=None), {})[n] = part
+    read: dict[int, Embeddings] = {}
+    for group in alike.values():
+        if len(group) > 1:
+            read |= zip(group, embed_layers([*group.values()], stimuli), strict=True)
+    return [
+        Lookup(torch.from_numpy(read[n].vectors)) if n in read else part.tower(stimuli, train)
+        for n, part in enumerate(parts)
+    ]
 
 
 class _Mix(torch.autograd.Function):
