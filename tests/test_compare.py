@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import nn
 
 from sightwave import compare as work
+from sightwave.account import provenance
 from sightwave.align import Aligner, MLPHead
 from sightwave.describe import key
 from sightwave.encoders.linear import Linear
@@ -131,6 +132,17 @@ def test_the_peak_of_memory_is_that_of_the_fit_and_not_of_what_was_before():
         assert other.read({}).peak_bytes - cost.peak_bytes > 200_000_000
     assert cost.parameters == {"heads": 3}
     assert 0 <= cost.epoch_s < 1
+
+
+def test_seconds_of_an_epoch_leave_out_what_was_made_before_and_count_every_member():
+    with Meter("cpu") as meter:
+        time.sleep(0.2)  # embeds its targets
+        meter.start()
+        meter.tick(1, 1)
+    cost = meter.read({})
+    assert cost.epoch_s < 0.1
+    told = provenance(time.time(), "cpu", [replace(cost, epoch_s=2.0)] * 3, members=3)
+    assert told["epoch_seconds"] == 6.0
 
 
 @pytest.fixture(scope="module")

@@ -161,7 +161,7 @@ def _ensemble(recipe: Recipe) -> list[str]:
     return [f"{recipe.ensemble} decoders answer together for each seed, by the mean of their cosines or probabilities"]
 
 
-def provenance(start: float, device: str, costs: Sequence[Cost]) -> dict[str, object]:
+def provenance(start: float, device: str, costs: Sequence[Cost], members: int = 1) -> dict[str, object]:
     """Tell what may differ between two runs with identical findings.
 
     Parameters
@@ -171,13 +171,15 @@ def provenance(start: float, device: str, costs: Sequence[Cost]) -> dict[str, ob
     device : str
     costs : sequence of Cost
         One per decoder.
+    members : int
+        How many of them answer together: an epoch of theirs takes as many times as long.
     """
     peaks = {
         "peak_memory_mb": [c.peak_bytes for c in costs if c.peak_bytes is not None],
         "peak_gpu_memory_mb": [c.cuda_bytes for c in costs if c.cuda_bytes is not None],
     }
     return {name: round(max(found) / 1e6) for name, found in peaks.items() if found} | {
-        "epoch_seconds": round(float(np.median([c.epoch_s for c in costs])), 3),
+        "epoch_seconds": round(members * float(np.median([c.epoch_s for c in costs])), 3),
         "seconds": round(time.time() - start, 1),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "sightwave": __version__,

@@ -130,6 +130,7 @@ class Fold:
         with Meter(self.device, told) as meter:
             aligner, towers = self._build(seed)
             parameters = n_learning(aligner, towers, self.recipe.stages)
+            meter.start()
             history = fit(
                 aligner,
                 self.recipe.stages,
@@ -151,6 +152,7 @@ class Fold:
             built = [self._build(seed) for seed in seeds]
             aligners, towers = [aligner for aligner, _ in built], built[0][1]
             parameters = n_learning(aligners[0], towers, self.recipe.stages)
+            meter.start()
             histories = fit_stacked(
                 aligners,
                 self.recipe.stages,

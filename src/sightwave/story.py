@@ -246,7 +246,7 @@ def run(
         extras=extras,
         weights=learnt,
         parameters={part: n * recipe.ensemble for part, n in costs[0].parameters.items()},
-        provenance=account.provenance(start, device, costs),
+        provenance=account.provenance(start, device, costs, recipe.ensemble),
     )
     result.save(folder)
     shutil.rmtree(unfinished, ignore_errors=True)

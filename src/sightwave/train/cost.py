@@ -68,7 +68,7 @@ class Meter:
         self._watch = Thread(target=self._look, daemon=True)
         if self._on_gpu:
             torch.cuda.reset_peak_memory_stats(device)
-        self.at = [time.perf_counter()]
+        self.start()
 
     def __enter__(self) -> Meter:
         self._watch.start()
@@ -85,6 +85,10 @@ class Meter:
     def _look(self) -> None:
         while self.peak is not None and not self._done.wait(EVERY_S):
             self.peak = max(self.peak, _resident() or 0)
+
+    def start(self) -> None:
+        """Count seconds from here on: what is to be trained has been made, its targets have been embedded."""
+        self.at = [time.perf_counter()]
 
     def tick(self, done: int, total: int) -> None:
         """Note that another epoch has ended: so many of so many."""
