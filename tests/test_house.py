@@ -40,7 +40,7 @@ FLOORS = (
     {"train", "decode"},
     {"judge", "report"},
     # the story
-    {"recipe"},
+    {"recipe", "decoder"},
     {"fold"},
     {"where", "account"},
     {"story"},

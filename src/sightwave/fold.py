@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from sightwave.decode.base import Decoded, Task, joined, side_by_side
 from sightwave.decode.captions import Keeper, most_alike, noise_like
 from sightwave.decode.classify import Classify
 from sightwave.decode.retrieve import Retrieve
+from sightwave.decoder import Decoder, begin_with, learnt
 from sightwave.embeddings import Embeddings
 from sightwave.errors import RecipeError
 from sightwave.judge.ceiling import noise_free_map
@@ -28,43 +29,11 @@ from sightwave.recipe import Recipe
 from sightwave.results import Predictions, read_weights
 from sightwave.split import Split
 from sightwave.stimuli import Stimuli
-from sightwave.train import Cost, Meter, Stage, TrialSet, decode, fit, fit_stacked, n_learning
+from sightwave.train import Meter, Stage, TrialSet, decode, fit, fit_stacked, n_learning
 from sightwave.trials import Trials
 
 Progress = Callable[[int, int], None]
 _EPOCH = "epoch-{:04d}.safetensors"
-
-
-@dataclass(frozen=True, eq=False)
-class Decoder:
-    """What a seed has learnt.
-
-    Parameters
-    ----------
-    seed : int
-    aligner : Aligner
-        EEG -> every space.
-    towers : dict of str to Module
-        Space -> what makes its targets.
-    history : dict of str to list of float
-        One value per epoch.
-    cost : Cost
-        Of the training.
-    others : tuple of Decoder
-        Further members of an ensemble, each trained for itself.
-    """
-
-    seed: int
-    aligner: Aligner
-    towers: dict[str, nn.Module]
-    history: dict[str, list[float]]
-    cost: Cost
-    others: tuple[Decoder, ...] = ()
-
-    @property
-    def members(self) -> tuple[Decoder, ...]:
-        """All that answer together."""
-        return (self, *self.others)
 
 
 class Fold:
@@ -123,7 +92,7 @@ class Fold:
 
         def told(done: int, total: int) -> None:
             if epochs:
-                files.save_tensors(epochs / _EPOCH.format(done), _learnt(aligner, towers))
+                files.save_tensors(epochs / _EPOCH.format(done), learnt(aligner, towers))
             if progress:
                 progress(done, total)
 
@@ -220,18 +189,18 @@ class Fold:
         trials : Trials
             Prepared test trials.
         """
-        own, said = [_learnt(m.aligner, m.towers) for m in decoder.members], []
+        own, said = [member.weights() for member in decoder.members], []
         last = self.recipe.stages[-1]
         for done in range(1, last.epochs + 1 if isinstance(last, Stage) else 1):
             paths = [folder / _EPOCH.format(done) for folder in epochs]
             if not all(path.exists() for path in paths):  # one stopped early
                 break
             for member, path in zip(decoder.members, paths, strict=True):
-                _put(member.aligner, member.towers, files.load_tensors(path)[0])
+                member.put(files.load_tensors(path)[0])
             (decoded,) = self.decode(decoder, [trials])
             said.append(self.recipe.tasks[0].answer(decoded))
-        for member, weights_ in zip(decoder.members, own, strict=True):
-            _put(member.aligner, member.towers, weights_)
+        for member, weights in zip(decoder.members, own, strict=True):
+            member.put(weights)
         return said
 
     def keep(self, decoder: Decoder, keeper: Keeper, raw: Trials, decoded: Decoded, n: int, *, nulls: bool) -> None:
@@ -283,7 +252,7 @@ class Fold:
         n_heads = len(self._subject) if self.recipe.subject_heads else 1
         aligner = Aligner(encoder, dims, n_heads, self.recipe.head)
         if self.recipe.start is not None:
-            _begin_with(aligner, read_weights(self.recipe.start, self.name, seed), self.recipe.start)
+            begin_with(aligner, read_weights(self.recipe.start, self.name, seed), self.recipe.start)
         return aligner, towers
 
     def _trial_set(self, trials: Trials) -> TrialSet:
@@ -326,61 +295,6 @@ class Fold:
 def _has_ceiling(task: Task) -> bool:
     """Whether the best map to the target bounds this task; in other galleries a coarser vector may do better."""
     return isinstance(task, Classify) or (isinstance(task, Retrieve) and task.mode == "exact")
-
-
-def together_as_one(decoders: Sequence[Decoder]) -> Decoder:
-    """Let decoders answer as one: the first, with the others as its members.
-
-    Parameters
-    ----------
-    decoders : sequence of Decoder
-    """
-    first, *others = decoders
-    return replace(first, others=tuple(others)) if others else first
-
-
-def weights(decoder: Decoder) -> dict[str, np.ndarray]:
-    """Return what a decoder has learnt, as `results.read_weights` gives it back: name -> array.
-
-    Parameters
-    ----------
-    decoder : Decoder
-        Its encoder (``"encoder."``), heads (``"heads.SPACE."``) and targets that learn (``"towers.SPACE."``).
-    """
-    return _learnt(decoder.aligner, decoder.towers)
-
-
-def _parts(aligner: Aligner, towers: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """All that training changes; a frozen target has no state."""
-    parts: dict[str, nn.Module] = {"encoder": aligner.encoder}
-    parts |= {f"heads.{s}": h for s, h in zip(aligner.spaces, aligner.heads, strict=True)}
-    return parts | {f"towers.{s}": t for s, t in towers.items() if t.state_dict()}
-
-
-def _learnt(aligner: Aligner, towers: Mapping[str, nn.Module]) -> dict[str, np.ndarray]:
-    """Copy the state of all parts."""
-    states = {part: module.state_dict() for part, module in _parts(aligner, towers).items()}
-    return {f"{part}.{k}": v.cpu().numpy().copy() for part, state in states.items() for k, v in state.items()}
-
-
-def _put(aligner: Aligner, towers: Mapping[str, nn.Module], arrays: Mapping[str, np.ndarray]) -> None:
-    """Put back what `_learnt` copied."""
-    for part, module in _parts(aligner, towers).items():
-        own = {k: arrays[f"{part}.{k}"] for k in module.state_dict()}
-        module.load_state_dict({k: torch.from_numpy(np.asarray(v)) for k, v in own.items()})
-
-
-def _begin_with(aligner: Aligner, arrays: Mapping[str, np.ndarray], folder: Path) -> None:
-    """Load the encoder, and the heads of the spaces that were trained there, too."""
-    for part, module in _parts(aligner, {}).items():
-        own = {k.removeprefix(f"{part}."): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(f"{part}.")}
-        if part != "encoder" and not own:
-            continue
-        try:
-            module.load_state_dict(own)
-        except RuntimeError as e:
-            what = str(e).splitlines()[-1].strip()
-            raise RecipeError(f"The {part} of {folder} is not built as this recipe builds it: {what}") from e
 
 
 def _near(trials: Trials) -> Trials:

@@ -18,9 +18,10 @@ import pandas as pd
 import torch
 
 from sightwave import __version__, account, files
+from sightwave.decoder import Decoder, together_as_one
 from sightwave.describe import describe, key
 from sightwave.errors import DataError, LeakError, MissingFile, RecipeError, one_of
-from sightwave.fold import Decoder, Fold, together_as_one, weights
+from sightwave.fold import Fold
 from sightwave.judge.audit import Audit, audit
 from sightwave.judge.peek import best_on_test
 from sightwave.judge.score import score
@@ -169,7 +170,7 @@ def run(
             tell("training", before + 1, jobs)
             trained.append(decoder)
         costs += [d.cost for d in trained]
-        learnt |= {weights_name(split.name, d.seed): weights(d) for d in trained if save_weights}
+        learnt |= {weights_name(split.name, d.seed): d.weights() for d in trained if save_weights}
         history = history or trained[0].history
         decoders = [together_as_one(trained[i : i + recipe.ensemble]) for i in range(0, len(trained), recipe.ensemble)]
         why = f"score {name}, {split.name}" + ("; where the information sits" if where else "")
