@@ -13,6 +13,7 @@ from sightwave.datasets.cvpr40 import Cvpr40
 from sightwave.describe import describe
 from sightwave.errors import DataError, LeakError, MissingFile, ModelMissing, RecipeError
 from sightwave.house import find, load_recipe, with_settings
+from sightwave.phantom import tiny_clip
 from sightwave.phantom.layouts import write_cvpr40, write_mss, write_things_eeg2
 from sightwave.preprocess import Whiten
 from sightwave.recipe import small, with_clip
@@ -77,6 +78,21 @@ def test_mixtures_and_chosen_blurs_run_on_the_real_layout(name, things, tmp_path
     exact = [p for p in result.predictions if p.task == real.tasks[0].name]
     assert [p.scores.shape for p in exact] == [(40, 5), (5, 5), (5, 5), (5, 5)]
     assert result.opened == 1
+
+
+def test_best_mixes_layers_tunes_its_tower_and_answers_together_on_the_real_layout(things, tmp_path):
+    tiny_clip.save(tiny_clip.build_model(width=32, depth=12, dim=16), tmp_path / "deep")
+    real = brief(with_clip(find("recipes", "best").variants["things-eeg2"](), tmp_path / "deep"))
+    real = replace(
+        real, dataset=with_settings(real.dataset, {"variant": "nice"}), ensemble=2, repetitions=(1, None),
+        stages=(replace(real.stages[0], batch_size=8),),
+    )  # fmt: skip
+    result = run(real, data=things, out=tmp_path, subjects=("01",), n_permutations=19, n_bootstrap=19)
+    assert result.audit["verdict"] == "PASS"
+    assert [p.scores.shape for p in result.predictions if p.task == real.tasks[0].name] == [(40, 5), (5, 5)]
+    lora = 12 * 32 * (4 * (32 + 32) + 2 * (32 + 128))  # blocks x rank x (attention, MLP)
+    assert result.parameters["towers"] > 2 * lora
+    assert any("2 decoders answer together" in note for note in result.data["notes"])
 
 
 def test_the_official_files_stop_unless_the_leak_is_named(things):
