@@ -117,11 +117,12 @@ class ClipImage(Target):
             return self._pixels(look, stimuli, stimuli.ids[start:stop]).numpy().astype(np.uint8)
 
         pixels = torch.from_numpy(_made("pixels", stimuli, folder, what, rows))  # read once, for all seeds and members
-        return clip_tower_image.ImageTower(
+        tower = clip_tower_image.ImageTower(
             model, pixels.to(model.device), torch.arange(len(stimuli)),
             mean=processor.image_mean, std=processor.image_std, tune=self.tune, layer=self.layer, pool=self.pool,
             rank=self.rank, batch_size=self.batch_size,
         )  # fmt: skip
+        return tower.cpu()  # what is frozen was run where it is quick; every tower is moved when training begins
 
     def _tower(self, folder: Path) -> tuple[Any, Any]:
         """Load the tower and its processor."""
@@ -268,7 +269,7 @@ class ClipText(Target):
         ids = _tokens(model, tokenizer, texts)["input_ids"].to(model.device)
         return clip_tower_text.TextTower(
             model, ids, torch.from_numpy(row), tune=self.tune, rank=self.rank, batch_size=self.batch_size
-        )
+        ).cpu()  # as the image's
 
     def _loaded(self, folder: Path) -> tuple[Any, Any]:
         import transformers
