@@ -52,7 +52,7 @@ def recipe_of(target, losses, *, encoder=EEGProject, **stage):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("what", ["mixture", "text", "blur", "conv-transformer"])
-def test_a_recipe_is_trained_resumed_and_decoded_on_its_device(what, device, tmp_path):
+def test_a_recipe_is_trained_peeked_at_and_begun_from_on_its_device(what, device, tmp_path):
     target = {"text": ClipText("phantom", tune="last-1", device=device), "blur": BlurChoice(foveated())}.get(
         what, mixed(device) if what == "mixture" else ClipImage("phantom", device=device)
     )

@@ -231,10 +231,9 @@ class Fold:
 
     def _vectors(self, decoder: Decoder, trials: Trials, space: str) -> np.ndarray:
         """Put prepared trials into one space, as `joined` has them."""
-        ids = trials.events["stimulus"].to_numpy()
+        ids, data = trials.events["stimulus"].to_numpy(), self._trial_set(trials)
         own, *others = (
-            {space: Embeddings(decode(m.aligner, self._trial_set(trials), device=self.device)[space], ids, space)}
-            for m in decoder.members
+            {space: Embeddings(decode(m.aligner, data, device=self.device)[space], ids, space)} for m in decoder.members
         )
         return (side_by_side([own, *others]) if others else own)[space].vectors
 

@@ -149,11 +149,15 @@ class ClipImage(Target):
             embedded: Tensor = model(pixel_values=pixels).image_embeds
             return embedded
         vision = model.vision_model
-        states = [vision.pre_layrnorm(vision.embeddings(pixels))]
+        h_BLD = vision.pre_layrnorm(vision.embeddings(pixels))
+        said = [self._pooled(h_BLD)]
         for block in vision.encoder.layers[: max(layers)]:
-            states.append(block(states[-1], None))
-        wanted = [states[n] for n in layers]
-        return torch.cat([h[:, 0] if self.pool == "cls" else h[:, 1:].mean(1) for h in wanted], 1)
+            h_BLD = block(h_BLD, None)
+            said.append(self._pooled(h_BLD))
+        return torch.cat([said[n] for n in layers], 1)
+
+    def _pooled(self, h_BLD: Tensor) -> Tensor:
+        return h_BLD[:, 0] if self.pool == "cls" else h_BLD[:, 1:].mean(1)
 
 
 def embed_layers(targets: Sequence[ClipImage], stimuli: Stimuli) -> list[Embeddings]:
